@@ -1,0 +1,1 @@
+"""What SQL cannot say: attribution, clocks, progress."""

@@ -1,0 +1,62 @@
+"""The case: one DuckDB file that evidence goes into and every answer comes out of."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ciforensics import store
+from ciforensics.errors import CiforensicsError
+from ciforensics.ingest import ingest
+from ciforensics.shipped import __version__, shipped
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+def connect(case: str | os.PathLike[str] = "", *, external_access: bool = True) -> duckdb.DuckDBPyConnection:
+    """Opens a case to read.
+
+    The connection keeps the state that it opened: an ingest that ends later is seen by the next one.
+
+    Args:
+        case: the case file; empty: the sample case, built from the samples that come with ciforensics.
+        external_access: whether SQL may read and write other files; switch it off for SQL that is not yours.
+
+    Returns:
+        A DuckDB connection with the case attached read-only as `evidence` and in use.
+
+    Raises:
+        CiforensicsError: there is no such file, it is no case, or a newer ciforensics wrote it.
+
+    Example:
+        >>> connect().sql("SELECT count(*) > 0 FROM files").fetchone()
+        (True,)
+    """
+    path = Path(case) if os.fspath(case) else sample_case()
+    if not path.is_file():
+        raise CiforensicsError(f"No case at {path}.", hint=f"make one with `ciforensics ingest LOGS --case {path}`.")
+    con = store.attach(path)
+    if store.check_version(con, path) != __version__:
+        con.close()
+        with store.writing(path):
+            pass  # an older version's case: opening it to write rebuilds the views
+        con = store.attach(path)
+    if not external_access:
+        con.execute("SET enable_external_access = false; SET lock_configuration = true")
+    return con
+
+
+@cache
+def sample_case() -> Path:
+    """The sample case: made from the samples once a process, gone when it ends."""
+    folder = tempfile.mkdtemp(prefix="ciforensics-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / "samples.duckdb"
+    ingest([shipped("samples")], case=path)
+    return path

@@ -1,0 +1,318 @@
+"""Charts in one look: the title asks the question, units stand on the axes, the colour-blind see the colours.
+
+A chart shows itself as a PNG (JupyterLab, GitHub, a report and an e-mail all show that without a script or
+a network) and as a sentence of alternative text, made from the same numbers. Nothing is dropped silently:
+what finds no room is added up as "others", with their number.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import altair as alt
+import polars as pl
+
+from ciforensics.display import Data, sentence, visible
+from ciforensics.drawing import (
+    COUNTS,
+    HUES,
+    PALE,
+    SHARES,
+    WIDTH,
+    Chart,
+    colored,
+    drawn,
+    fold,
+    frame_of,
+    no_rows,
+    spans,
+    time_axis,
+    titled,
+    total,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+__all__ = ["Chart", "over_time", "ranked", "rates", "timeline"]
+
+
+def over_time(  # noqa: PLR0913 (keyword-only)
+    data: Data,
+    *,
+    x: str,
+    y: str,
+    title: str,
+    y_title: str,
+    x_title: str = "Time (UTC)",
+    color: str | None = None,
+    subtitle: str = "",
+    bucket: timedelta | None = None,
+) -> Chart:
+    """Bars over time, stacked by colour, with the totals in the legend.
+
+    Args:
+        data: a row for each bucket and colour; several for the same are added up.
+        x: column with the start of the bucket.
+        y: column with what is counted.
+        title: the question.
+        y_title: what is counted, and in what time, e.g. "requests per hour".
+        x_title: title of the time axis; the days are put behind it.
+        color: column that the bars are stacked by.
+        subtitle: how to read it.
+        bucket: length of a bucket; None: the smallest distance between two.
+
+    Example:
+        >>> import duckdb
+        >>> hours = "(TIMESTAMP '2026-11-24 03:00', 7), (TIMESTAMP '2026-11-24 04:00', 35)"
+        >>> rows = duckdb.sql(f"FROM (VALUES {hours}) t(hour, n)")
+        >>> over_time(rows, x="hour", y="n", title="When?", y_title="requests per hour")
+        When? 42 requests from 2026-11-24 03:00 to 2026-11-24 05:00. Most from 2026-11-24 04:00: 35.
+    """
+    frame = frame_of(data, {"x": x, "y": y, "color": color}).drop_nulls(["x", "y"])
+    if frame.is_empty():
+        return no_rows(title)
+    frame, hues = fold(frame, "color", by="y", most=HUES)
+    frame = spans(frame.group_by("x", "color").agg(pl.col("y").sum()), bucket)
+    notes = {hue: sentence("{hue} ({n})", hue=hue, n=total(frame, "color", hue)).text for hue in hues}
+    spec = (
+        alt.Chart(drawn(frame, notes), title=titled(title, subtitle), width=WIDTH, height=280)
+        .mark_bar(orient="vertical", stroke="white", strokeWidth=_seam(frame))
+        .encode(
+            x=time_axis(frame, x_title),
+            x2="end:T",
+            y=alt.Y("y:Q", stack="zero", title=visible(y_title), axis=COUNTS),
+            color=colored(notes, legend=color is not None),
+            order="rank:Q",
+        )
+    )
+    sums = frame.group_by("x").agg(pl.col("y").sum()).sort("y", "x", descending=[True, False])
+    said = sentence(
+        "{title} {n} {what} from {start} to {end}{parts}. Most from {peak}: {most}.",
+        title=title,
+        n=sums["y"].sum(),
+        what=y_title.partition(" per ")[0],
+        start=frame["x"].min(),
+        end=frame["end"].max(),
+        parts=": " + ", ".join(notes.values()) if color else "",
+        peak=sums["x"][0],
+        most=sums["y"][0],
+    )
+    return Chart(spec, said.text)
+
+
+def ranked(  # noqa: PLR0913 (keyword-only)
+    data: Data,
+    *,
+    label: str,
+    value: str,
+    title: str,
+    x_title: str,
+    color: str | None = None,
+    top: int = 15,
+    subtitle: str = "",
+) -> Chart:
+    """Bars from the longest down, each with its count and its share of all.
+
+    Args:
+        data: a row for each bar, or for each bar and colour; several for the same are added up.
+        label: column that names the bar; long names lose their middle, NULL is "not known".
+        value: column with the count.
+        title: the question.
+        x_title: what is counted.
+        color: column that the bars are stacked by.
+        top: how many bars; the rest is one more bar, "others".
+        subtitle: how to read it.
+
+    Example:
+        >>> import duckdb
+        >>> rows = duckdb.sql("FROM (VALUES ('acme/shop', 30), ('acme/web', 10)) t(repo, n)")
+        >>> ranked(rows, label="repo", value="n", title="Who sent them?", x_title="requests")
+        Who sent them? 40 requests: acme/shop 30 (75.0 %), acme/web 10 (25.0 %).
+    """
+    frame = frame_of(data, {"label": label, "y": value, "color": color}).drop_nulls("y")
+    if frame.is_empty():
+        return no_rows(title)
+    frame, labels = fold(frame, "label", by="y", most=top)
+    frame, hues = fold(frame, "color", by="y", most=HUES)
+    frame = frame.group_by("label", "color").agg(pl.col("y").sum()).sort("label", "color")
+    bars = {name: total(frame, "label", name) for name in labels}
+    whole = sum(bars.values())
+    shares = [sentence("{n} ({part:%})", n=n, part=n / whole if whole else None).text for n in bars.values()]
+    notes = {hue: sentence("{hue} ({n})", hue=hue, n=total(frame, "color", hue)).text for hue in hues}
+    lanes = alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(grid=False))
+    length = alt.X("y:Q", stack="zero", title=visible(x_title), axis=COUNTS)
+    ends = pl.DataFrame({"label": labels, "y": list(bars.values()), "text": shares})
+    stacked = alt.Chart(drawn(frame, notes)).mark_bar(height=18)
+    spec = alt.layer(
+        stacked.encode(x=length, y=lanes, color=colored(notes, legend=color is not None), order="rank:Q"),
+        alt.Chart(ends).mark_text(align="left", dx=6).encode(x="y:Q", y=lanes, text="text:N"),
+        title=titled(title, subtitle),
+        width=WIDTH - 240,
+        height=alt.Step(27),
+    ).configure_axisX(grid=False)
+    said = ", ".join(f"{name} {share}" for name, share in zip(labels, shares, strict=True))
+    return Chart(spec, sentence("{t} {n} {what}: ", t=title, n=whole, what=x_title).text + f"{said}.")
+
+
+def timeline(  # noqa: PLR0913 (keyword-only)
+    data: Data,
+    *,
+    lane: str,
+    start: str,
+    end: str,
+    title: str,
+    color: str | None = None,
+    subtitle: str = "",
+) -> Chart:
+    """Spans of time, a lane for each source; where a lane is pale, there is a gap.
+
+    Args:
+        data: a row for each span.
+        lane: column that names the lane.
+        start: column with the start of the span.
+        end: column with its end.
+        title: the question.
+        color: column that colours the spans.
+        subtitle: how to read it.
+
+    Example:
+        >>> import duckdb
+        >>> rows = duckdb.sql("SELECT 'squid' AS log, DATE '2026-11-24' AS a, DATE '2026-11-25' AS b")
+        >>> timeline(rows, lane="log", start="a", end="b", title="What is covered?")
+        What is covered? squid: 2026-11-24 00:00 to 2026-11-25 00:00.
+    """
+    frame = frame_of(data, {"label": lane, "x": start, "end": end, "color": color}).drop_nulls(["x", "end"])
+    if frame.is_empty():
+        return no_rows(title)
+    frame, _ = fold(frame.with_columns(y=1.0), "label", by="y", most=1000)
+    frame, hues = fold(frame, "color", by="y", most=HUES)
+    frame = frame.sort("x", "label", "end")
+    lanes = frame.group_by("label").agg(pl.col("x").min(), pl.col("end").max(), n=pl.len()).sort("x", "label")
+    notes = {hue: hue for hue in hues}
+    row = alt.Y("label:N", sort=lanes["label"].to_list(), title=None, axis=alt.Axis(grid=False))
+    time = time_axis(frame, "Time (UTC)")
+    spec = alt.layer(
+        alt.Chart(drawn(lanes)).mark_bar(height=16, color=PALE).encode(x=time, x2="end:T", y=row),
+        # The outline keeps a span of a millisecond in sight.
+        alt.Chart(drawn(frame, notes))
+        .mark_bar(height=16, strokeWidth=1)
+        .encode(
+            x=time,
+            x2="end:T",
+            y=row,
+            color=colored(notes, legend=color is not None),
+            stroke=colored(notes, legend=False, channel=alt.Stroke),
+        ),
+        title=titled(title, subtitle),
+        width=WIDTH - 100,
+        height=alt.Step(30),
+    )
+    said = [
+        sentence("{lane}: {a} to {b}{n}", lane=name, a=a, b=b, n=f" in {n:,} spans" if n > 1 else "").text
+        for name, a, b, n in lanes.rows()
+    ]
+    return Chart(spec, f"{visible(title)} {'; '.join(said)}.")
+
+
+def rates(  # noqa: PLR0913 (keyword-only)
+    data: Data,
+    *,
+    x: str,
+    part: str,
+    whole: str,
+    color: str,
+    title: str,
+    y_title: str,
+    count_title: str,
+    subtitle: str = "",
+    bucket: timedelta | None = None,
+) -> Chart:
+    """A share over time for each class, with the range that chance allows it, and below it the counts.
+
+    Args:
+        data: a row for each bucket and class; several for the same are added up.
+        x: column with the start of the bucket.
+        part: column with how many, e.g. answers of status 401.
+        whole: column with how many of, e.g. requests.
+        color: column that names the class.
+        title: the question.
+        y_title: what the share is, e.g. "answered 401".
+        count_title: what is counted below, e.g. "requests per hour".
+        subtitle: how to read it.
+        bucket: length of a bucket; None: the smallest distance between two.
+
+    Example:
+        >>> import duckdb
+        >>> rows = duckdb.sql("SELECT TIMESTAMP '2026-11-24' AS day, 'stock' AS kind, 9 AS bad, 10 AS n")
+        >>> names = {"x": "day", "part": "bad", "whole": "n", "color": "kind"}
+        >>> rates(rows, **names, title="Does it work?", y_title="answered 401", count_title="requests a day")
+        Does it work? stock: 9 of 10 answered 401 (90.0 %).
+    """
+    frame = frame_of(data, {"x": x, "part": part, "y": whole, "color": color}).drop_nulls("x")
+    frame = frame.filter(pl.col("y") > 0)
+    if frame.is_empty():
+        return no_rows(title)
+    frame, hues = fold(frame, "color", by="y", most=HUES)
+    frame = spans(frame.group_by("x", "color").agg(pl.col("part", "y").sum()), bucket).with_columns(
+        *_wilson()
+    )
+    notes = {
+        hue: sentence("{hue}: {m} of {n} {did} ({share:%})", hue=hue, m=m, n=n, did=y_title, share=m / n).text
+        for hue in hues
+        for m, n in [(total(frame, "color", hue, of="part"), total(frame, "color", hue))]
+    }
+    strips = [_strip(frame, notes, hue) for hue in hues]
+    counts = (
+        alt.Chart(drawn(frame, notes))
+        .mark_bar(orient="vertical", stroke="white", strokeWidth=_seam(frame))
+        .encode(
+            x=time_axis(frame, "Time (UTC)"),
+            x2="end:T",
+            y=alt.Y("y:Q", stack="zero", title=None, axis=COUNTS),
+            color=colored(notes, legend=False),
+            order="rank:Q",
+        )
+    )
+    below = counts.properties(width=WIDTH, height=100, title=_over(visible(count_title)))
+    spec = alt.vconcat(*strips, below, title=titled(title, subtitle), spacing=14)
+    return Chart(spec, f"{visible(title)} {'; '.join(notes.values())}.")
+
+
+def _strip(frame: pl.DataFrame, notes: Mapping[str, str], hue: str) -> alt.LayerChart | alt.FacetChart:
+    """One class's share over time. Each has its own strip: those at 0 % would hide one another."""
+    x = time_axis(frame, None, field="middle:T", labels=False)
+    y = alt.Y("share:Q", title=None, axis=SHARES, scale=alt.Scale(domain=[0, 1]))
+    base = alt.Chart(drawn(frame.filter(pl.col("color") == hue), notes)).encode(
+        x=x, color=colored(notes, legend=False)
+    )
+    return alt.layer(
+        base.mark_rule(strokeWidth=5, opacity=0.3).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
+        base.mark_line(strokeWidth=2).encode(y=y),
+        base.mark_point(filled=True, size=40, opacity=1).encode(y=y),
+        width=WIDTH,
+        height=56,
+        title=_over(notes[hue]),
+    )
+
+
+def _over(text: str) -> alt.TitleParams:
+    return alt.TitleParams(text, fontSize=13, frame="group", offset=4)
+
+
+def _seam(frame: pl.DataFrame) -> float:
+    """White between the bars, until there are so many that it would hide them."""
+    return 0.5 if frame["x"].n_unique() < 150 else 0
+
+
+def _wilson() -> tuple[pl.Expr, ...]:
+    """Wilson's 95 % interval: what a share of so few can be by chance, honest at 0 and 1 too."""
+    n, p, z = pl.col("y"), pl.col("part") / pl.col("y"), 1.96
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    reach = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)).sqrt()
+    return (
+        p.alias("share"),
+        (middle - reach).clip(0, 1).alias("low"),
+        (middle + reach).clip(0, 1).alias("high"),
+    )

@@ -1,0 +1,219 @@
+"""What the charts share: the look, and data made fit to be drawn."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+from itertools import count
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+import duckdb
+import polars as pl
+import polars.selectors as cs
+import vl_convert
+
+from ciforensics.display import Data, cut, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+# Okabe and Ito (2008), without black and the yellow that vanishes on white.
+BLUE, ORANGE, GREEN, PINK, SKY, VERMILION = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
+INK, MUTED, GREY, LIGHT, PALE = "#1A1A1A", "#595959", "#8C8C8C", "#BDBDBD", "#E8E8E8"
+
+NOT_KNOWN = "not known"
+# What recurs in several charts has one colour in all of them.
+MEANINGS = {
+    "challenge": ORANGE,
+    "refused": VERMILION,
+    "unknown": GREY,
+    "stock": ORANGE,
+    "golden": GREEN,
+    "tagged, too old": VERMILION,
+    "other clients": SKY,
+    "unattributed": GREY,
+    NOT_KNOWN: GREY,
+}
+
+WIDTH = 720
+HUES = 5
+SCALE = 2
+# d3 would write 0k beside 3k.
+_COUNT = "format(datum.value, abs(datum.value) < 1e6 ? ',' : '~s')"
+COUNTS = alt.Axis(tickCount=5, tickMinStep=1, labelExpr=_COUNT)
+SHARES = alt.Axis(values=[0, 0.5, 1], labelExpr="format(datum.value * 100, '.0f') + ' %'")
+# Midnight is a date, whole minutes go without seconds; d3 itself would write 04 AM.
+_CLOCK = (
+    "utcFormat(datum.value, utchours(datum.value) + utcminutes(datum.value) + utcseconds(datum.value) == 0"
+    " ? '%-d %b' : utcseconds(datum.value) ? '%H:%M:%S' : '%H:%M')"
+)
+
+
+@alt.theme.register("ciforensics", enable=False)
+def theme() -> alt.theme.ThemeConfig:
+    """The look of all charts; for a chart of one's own `alt.theme.enable("ciforensics")`."""
+    text: dict[str, Any] = {"labelColor": INK, "labelFontSize": 13, "labelLimit": 420}
+    named = {"titleColor": MUTED, "titleFontSize": 13, "titleFontWeight": "normal", "titlePadding": 10}
+    quiet = {"domain": False, "ticks": False, "gridColor": PALE, "labelPadding": 6}
+    legend = {"orient": "top", "title": None, "symbolType": "square", "symbolSize": 140}
+    title = {"anchor": "start", "frame": "bounds", "fontSize": 18, "subtitleFontSize": 13, "offset": 14}
+    config: dict[str, Any] = {
+        "background": "white",
+        # vl-convert carries Liberation Sans: the same picture on every machine.
+        "font": "Liberation Sans, Arial, Helvetica, sans-serif",
+        "padding": 14,
+        "view": {"stroke": None},
+        "axis": text | named | quiet,
+        "legend": text | legend,
+        "title": title | {"color": INK, "subtitleColor": MUTED, "subtitlePadding": 6},
+        "text": {"fontSize": 13, "color": INK},
+    }
+    return alt.theme.ThemeConfig(config=config)  # type: ignore[typeddict-item]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A finished chart.
+
+    Attributes:
+        spec: the Altair chart, for whoever wants to change it.
+        alt: what it shows, in words.
+    """
+
+    spec: Any
+    alt: str
+
+    def png(self) -> bytes:
+        """The picture, at twice the size that it is shown at."""
+        with alt.theme.enable("ciforensics"):
+            return vl_convert.vegalite_to_png(self.spec.to_dict(validate=False), scale=SCALE)
+
+    def save(self, path: Path) -> None:
+        """Writes the picture into a file."""
+        path.write_bytes(self.png())
+
+    def __repr__(self) -> str:
+        return self.alt
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        png = self.png()
+        width, height = (int.from_bytes(png[at : at + 4], "big") // SCALE for at in (16, 20))
+        data = {"image/png": base64.b64encode(png).decode(), "text/plain": self.alt}
+        return data, {"image/png": {"width": width, "height": height}}
+
+
+def no_rows(title: str) -> Chart:
+    """Says that there is nothing to draw, where a chart would have been."""
+    text = alt.Chart(pl.DataFrame({"text": ["no rows"]})).mark_text(color=MUTED).encode(text="text:N")
+    return Chart(text.properties(width=WIDTH, height=60, title=titled(title)), f"{visible(title)} No rows.")
+
+
+def titled(title: str, subtitle: str = "") -> alt.TitleParams:
+    """The question, and below it how to read the answer."""
+    return alt.TitleParams(
+        wrap(visible(title), 76), subtitle=wrap(visible(subtitle), 108) if subtitle else alt.Undefined
+    )
+
+
+def time_axis(frame: pl.DataFrame, title: str | None, *, field: str = "x:T", labels: bool = True) -> alt.X:
+    """A UTC axis over everything from `x` to `end`; its title names the days."""
+    first, last = frame.select(pl.col("x").min(), pl.col("end").max()).row(0)
+    days = [f"{day.day} {day:%b %Y}" for day in (first, last - timedelta(microseconds=last > first))]
+    named = f"{visible(title)}, {' to '.join(dict.fromkeys(days))}" if title else None
+    axis = alt.Axis(
+        grid=False,
+        tickCount=8,
+        labels=labels,
+        labelExpr=_CLOCK,
+        labelOverlap=True,
+        ticks=labels,
+        tickColor=LIGHT,
+    )
+    domain = [round(time.replace(tzinfo=UTC).timestamp() * 1000) for time in (first, last)]
+    return alt.X(
+        field, scale=alt.Scale(type="utc", domain=domain, nice=False, padding=0), axis=axis, title=named
+    )
+
+
+def colored(notes: Mapping[str, str], *, legend: bool = True, channel: Any = alt.Color) -> Any:
+    """The colour for each name, and in the legend what is noted of it."""
+    taken = [MEANINGS.get(name) for name in notes]
+    free = iter([hue for hue in (BLUE, ORANGE, GREEN, PINK, SKY, VERMILION) if hue not in taken])
+    hues = [
+        MEANINGS.get(name) or (LIGHT if name.startswith("others (") else next(free, GREY)) for name in notes
+    ]
+    shown = list(notes.values())
+    columns = len(shown) if len("".join(shown)) < 90 - 5 * len(shown) else 3
+    key = alt.Legend(columns=columns, symbolOpacity=1, symbolStrokeWidth=0) if legend else None
+    return channel("color:N", scale=alt.Scale(domain=shown, range=hues), sort=shown, legend=key)
+
+
+def frame_of(data: Data, columns: Mapping[str, str | None]) -> pl.DataFrame:
+    """The named columns under our own names: floats, UTC times without a zone, names as text."""
+    named = {ours: theirs for ours, theirs in columns.items() if theirs is not None}
+    if isinstance(data, pl.DataFrame):
+        frame = pl.DataFrame([data[theirs].alias(ours) for ours, theirs in named.items()])
+    else:
+        wanted = [duckdb.ColumnExpression(theirs).alias(ours) for ours, theirs in named.items()]
+        frame = pl.DataFrame(data.select(*wanted))
+    zoned = cs.datetime(time_zone="*")
+    frame = frame.with_columns(zoned.dt.convert_time_zone("UTC").dt.replace_time_zone(None))
+    frame = frame.with_columns(
+        cs.numeric().cast(pl.Float64), (cs.date() | cs.datetime()).cast(pl.Datetime("us"))
+    )
+    frame = frame.with_columns(pl.lit("").alias(ours) for ours, theirs in columns.items() if theirs is None)
+    return frame.with_columns(
+        pl.col(name).cast(pl.String) for name in ("label", "color") if name in frame.columns
+    )
+
+
+def fold(frame: pl.DataFrame, key: str, *, by: str, most: int) -> tuple[pl.DataFrame, list[str]]:
+    """Names as they are shown, the largest first; what is beyond `most` becomes one, "others".
+
+    Example:
+        >>> frame = pl.DataFrame({"label": ["a", "b", "c", None], "y": [1.0, 9.0, 2.0, 5.0]})
+        >>> fold(frame, "label", by="y", most=2)[1]
+        ['b', 'not known', 'others (2)']
+    """
+    sums = frame.group_by(key).agg(pl.col(by).sum()).sort(by, key, descending=[True, False], nulls_last=True)
+    names = sums[key].to_list()
+    kept = names if len(names) <= most + 1 else names[:most]
+    shown = _shown(kept)
+    others = f"others ({len(names) - len(kept):,})"
+    folded = frame.with_columns(pl.col(key).replace_strict(shown, default=others, return_dtype=pl.String))
+    return folded, [*shown.values(), *([others] if len(kept) < len(names) else [])]
+
+
+def _shown(names: Sequence[str | None], width: int = 44) -> dict[str | None, str]:
+    """Names made fit to be drawn; two that look alike once cut stay two."""
+    shown: dict[str | None, str] = {}
+    for name in names:
+        short = NOT_KNOWN if name is None else cut(visible(name), width)
+        spellings = (short if n == 1 else f"{short} ({n})" for n in count(1))
+        shown[name] = next(spelling for spelling in spellings if spelling not in shown.values())
+    return shown
+
+
+def spans(frame: pl.DataFrame, bucket: timedelta | None) -> pl.DataFrame:
+    """Adds where each bucket ends: after `bucket`, else after the smallest distance between two starts."""
+    steps = frame["x"].unique().sort().diff().drop_nulls().to_list()
+    length = bucket or min(steps, default=timedelta(minutes=1))
+    return frame.with_columns(end=pl.col("x") + length, middle=pl.col("x") + length / 2).sort("x", "color")
+
+
+def drawn(frame: pl.DataFrame, notes: Mapping[str, str] | None = None) -> pl.DataFrame:
+    """As Vega takes it: times as epoch milliseconds, for text without a zone would be local time."""
+    if notes is not None:
+        ranks = {name: rank for rank, name in enumerate(notes)}
+        rank = pl.col("color").replace_strict(ranks, return_dtype=pl.Int64)
+        frame = frame.with_columns(pl.col("color").replace_strict(notes, return_dtype=pl.String), rank=rank)
+    return frame.with_columns(cs.datetime().dt.epoch("ms"))
+
+
+def total(frame: pl.DataFrame, key: str, name: str, *, of: str = "y") -> float:
+    """The sum of one name's rows."""
+    return float(frame.filter(pl.col(key) == name)[of].sum())

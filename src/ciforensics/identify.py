@@ -1,0 +1,158 @@
+"""Which file is which: known by content, whatever it is called, copied, rotated or gzipped.
+
+A file is the one that we know when it begins with the same bytes and holds the same bytes before the place
+where we stopped reading. It has then either not changed or grown. One that shrank or changed is another file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ciforensics import stream
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import duckdb
+
+HEAD = 256 << 10
+"""Bytes from which a log is recognised."""
+
+EDGE = 64 << 10
+"""Bytes compared at the start of a file and before the boundary."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A file that the case holds, and where reading it stopped.
+
+    Attributes:
+        boundary: end of its last whole record, where reading goes on.
+        edge_sha256: over the last `edge_bytes` before the boundary.
+        tail_bytes: what followed the boundary, read as provisional.
+        settled: its counts up to the boundary, see `load.Counts`.
+        options: how it was read.
+        segments: (first byte, end, SHA-256) of each stretch that was read.
+    """
+
+    file_id: int
+    path: str
+    source: str
+    records: int
+    in_order: bool
+    head_bytes: int
+    head_sha256: str
+    edge_bytes: int
+    edge_sha256: str
+    boundary: stream.Position
+    tail_bytes: int
+    tail_sha256: str
+    settled: dict[str, Any]
+    options: dict[str, Any]
+    segments: tuple[tuple[int, int, str], ...]
+
+    @property
+    def bytes(self) -> int:
+        """The file's size when it was read."""
+        return self.boundary.offset + self.tail_bytes
+
+
+def known_files(con: duckdb.DuckDBPyConnection) -> list[Known]:
+    """Every file of the case."""
+    segments: dict[int, list[tuple[int, int, str]]] = {}
+    for file_id, *segment in con.execute("FROM store.segments ORDER BY file_id, first_byte").fetchall():
+        segments.setdefault(file_id, []).append((segment[0], segment[1], segment[2]))
+    rows = con.execute("""
+        SELECT file_id, path, source, records, in_order, head_bytes, head_sha256, edge_bytes, edge_sha256,
+               boundary, boundary_line, provisional_bytes, tail_sha256, settled, options
+        FROM files JOIN store.progress USING (file_id) ORDER BY file_id
+    """).fetchall()
+    return [
+        Known(
+            *row[:9],
+            stream.Position(row[9], row[10]),
+            row[11],
+            row[12],
+            json.loads(row[13]),
+            json.loads(row[14]),
+            tuple(segments.get(row[0], ())),
+        )
+        for row in rows
+    ]
+
+
+def find(path: Path, head: bytes, known: Sequence[Known], *, limit: int, verify: bool) -> tuple[Known, bool] | None:
+    """Which known file this one is.
+
+    Args:
+        path: the file.
+        head: its first `HEAD` bytes, decompressed.
+        known: what the case holds.
+        limit: see `stream.open_content`.
+        verify: compare everything that was read, not only the edges.
+
+    Returns:
+        The known file and whether this one goes on behind what was read, or None.
+    """
+    same_head = [
+        file
+        for file in known
+        if file.head_bytes <= len(head) and _sha256(head[: file.head_bytes]) == file.head_sha256
+    ]
+    for file in sorted(same_head, key=lambda file: -file.boundary.offset):
+        with stream.open_content(path, limit=limit) as (content, _, _):
+            if not _same_so_far(content, file, verify=verify):
+                continue
+            tail = content.read(file.tail_bytes)
+            more = bool(content.read(1))
+        if len(tail) < file.tail_bytes:
+            continue  # it shrank
+        same_tail = _sha256(tail) == file.tail_sha256
+        if same_tail and not more:
+            return file, False
+        # A header alone is the beginning of every export: only the same path says that it is this one.
+        if file.boundary.offset and file.records or file.path == str(path):
+            return file, True
+    return None
+
+
+def _same_so_far(content: BinaryIO, file: Known, *, verify: bool) -> bool:
+    """Whether the bytes up to the boundary are those that were read; leaves `content` at the boundary."""
+    if verify:
+        return all(_sha256_of(content, end - first) == sha for first, end, sha in file.segments)
+    skip(content, file.boundary.offset - file.edge_bytes)
+    return _sha256(content.read(file.edge_bytes)) == file.edge_sha256
+
+
+def skip(content: BinaryIO, size: int) -> None:
+    """Goes `size` bytes on from the start: by a seek where the file is plain."""
+    if content.seekable():
+        content.seek(size, os.SEEK_SET)
+        return
+    while size and (block := content.read(min(size, stream.CHUNK))):
+        size -= len(block)
+
+
+def edge(path: Path, end: int, *, limit: int) -> bytes:
+    """The bytes, at most `EDGE`, before `end`."""
+    first = max(0, end - EDGE)
+    with stream.open_content(path, limit=limit) as (content, _, _):
+        skip(content, first)
+        return content.read(end - first)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _sha256_of(content: BinaryIO, size: int) -> str:
+    digest = hashlib.sha256()
+    while size and (block := content.read(min(size, stream.CHUNK))):
+        digest.update(block)
+        size -= len(block)
+    return digest.hexdigest()

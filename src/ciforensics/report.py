@@ -1,0 +1,197 @@
+"""A report: the notebooks, run on a case, and each as a page that needs neither a network nor a script.
+
+`runner` runs copies of them. What they show becomes HTML by our own template; only the HTML of our own tables
+and sentences (`display`) is taken as HTML, everything else is text. The pages forbid themselves scripts and
+requests (Content-Security-Policy).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from markupsafe import Markup
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+from ciforensics import runner
+from ciforensics.display import LEFT, MARK, RIGHT, visible
+from ciforensics.errors import CiforensicsError
+from ciforensics.shipped import shipped
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+
+    from nbformat import NotebookNode
+
+_GENERATOR = '<meta name="generator" content="ciforensics">'
+_HARMLESS = "\n\t"
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the index and the neighbours need to know of a notebook that ran."""
+
+    name: str
+    question: str
+    headline: str
+    cells: list[dict[str, Any]]
+
+
+def report(  # noqa: PLR0913 (keyword-only)
+    case: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str],
+    only: Sequence[str] = (),
+    parameters: Mapping[str, str] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+    notebooks: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Runs the notebooks on a case and writes what they show as pages to read, print and pass on.
+
+    The notebooks run in an empty folder where the case, as it is now, goes by its file name: what they write
+    names no folder of this machine, and an ingest meanwhile changes nothing. An earlier report in `out` stays
+    until this one is complete.
+
+    Args:
+        case: the case file.
+        out: the folder to write `index.html` and `notebooks/` into.
+        only: beginnings of notebook names, e.g. `02`; none: all notebooks.
+        parameters: values for the notebooks' parameters, as text; each goes to every notebook that has it.
+        progress: called with a line of text when a notebook starts and ends.
+        notebooks: a folder of notebooks; None: those that come with ciforensics.
+
+    Returns:
+        The path of `index.html`.
+
+    Raises:
+        CiforensicsError: no such case, notebook or parameter, a value does not fit, or a notebook failed.
+            Then `out` has `NAME.failed.ipynb`, with what was run of it.
+
+    Example:
+        >>> report("case.duckdb", out="out", only=["02"])  # doctest: +SKIP
+        PosixPath('out/index.html')
+    """
+    case, out = Path(case), Path(out)
+    if not case.is_file():
+        raise CiforensicsError(f"No case at {case}.", hint="make one with `ciforensics ingest`.")
+    plan = runner.plan(
+        Path(notebooks or shipped("notebooks")), only=only, parameters=parameters or {}, case=case.name
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    _refuse_what_is_not_ours(out)
+    with tempfile.TemporaryDirectory(prefix=".report-", dir=out) as scratch:
+        work = Path(scratch).resolve()
+        ran = runner.run(plan, case=case, work=work, keep_failed=out, progress=progress)
+        made = work / "made"
+        _write(ran, made / "notebooks", made / "index.html", case.name)
+        # The index first: it marks the folder as a report's, should we be stopped between the two.
+        (made / "index.html").replace(out / "index.html")
+        if (out / "notebooks").exists():
+            (out / "notebooks").rename(work / "old")
+        (made / "notebooks").rename(out / "notebooks")
+    for name in ran:
+        (out / f"{name}.failed.ipynb").unlink(missing_ok=True)
+    return out / "index.html"
+
+
+def _refuse_what_is_not_ours(out: Path) -> None:
+    index = out / "index.html"
+    ours = index.is_file() and _GENERATOR in index.read_text("utf-8", errors="replace")
+    if not ours and (index.exists() or (out / "notebooks").exists()):
+        raise CiforensicsError(
+            f"{out} has an index.html or notebooks that no report made, and this one would replace them.",
+            hint="name another folder with `--out`.",
+        )
+
+
+def _write(ran: Mapping[str, NotebookNode], folder: Path, index: Path, case: str) -> None:
+    folder.mkdir(parents=True)
+    templates = jinja2.Environment(
+        loader=jinja2.PackageLoader("ciforensics", "report_template"),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    style = (Path(__file__).parent / "report_template" / "style.css").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+    ours = {"style": style, "policy": policy, "generator": _GENERATOR}
+    templates.globals |= {name: Markup(text) for name, text in ours.items()}  # noqa: S704 (nothing from a log)
+    pages = [_page(name, notebook) for name, notebook in ran.items()]
+    for page, before, after in zip(pages, [None, *pages], [*pages[1:], None], strict=False):
+        text = templates.get_template("page.html").render(page=page, before=before, after=after)
+        (folder / f"{page.name}.html").write_text(text, "utf-8")
+        runner.write(ran[page.name], folder / f"{page.name}.ipynb")
+    index.write_text(templates.get_template("index.html").render(pages=pages, case=visible(case)), "utf-8")
+
+
+def _page(name: str, notebook: NotebookNode) -> Page:
+    prose = MarkdownWithMath(_Prose())
+    cells = [
+        {
+            "prose": _trusted(prose.render(cell.source)) if cell.cell_type == "markdown" else "",
+            "code": visible(cell.source, keep=_HARMLESS) if cell.cell_type == "code" else "",
+            "outputs": [_output(output) for output in cell.get("outputs", [])],
+        }
+        for cell in notebook.cells
+    ]
+    markdown = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    heading = re.search(r"^#\s+(.+?)\s*$", markdown, re.MULTILINE)
+    headlines = [
+        output.data.get("text/plain", "")
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if output.get("metadata", {}).get(MARK) == "headline"
+    ]
+    question = re.sub(r"[`*]", "", heading[1]) if heading else name
+    return Page(name, question, visible(" ".join(headlines)), cells)
+
+
+def _output(output: NotebookNode) -> dict[str, Any]:
+    """One output as the template takes it: a picture, HTML of our own making, or text."""
+    if output.output_type == "stream":
+        return {"text": visible(output.text, keep=_HARMLESS)}
+    if output.output_type == "error":
+        return {"text": visible("\n".join(output.traceback), keep=_HARMLESS)}
+    data, metadata = output.data, output.get("metadata", {})
+    text = visible(str(data.get("text/plain", data.get("text/html", ""))), keep=_HARMLESS)
+    if "image/png" in data:
+        width = metadata.get("image/png", {}).get("width")
+        return {"image": "".join(data["image/png"].split()), "width": width, "text": text}
+    if MARK in metadata and "text/html" in data:
+        return {"html": _trusted(data["text/html"])}
+    return {"text": text}
+
+
+def _trusted(text: str) -> Markup:
+    """HTML that `display` or `_Prose` made, and so escaped."""
+    # Alignment becomes a class: the policy forbids style attributes, which JupyterLab and GitHub need.
+    return Markup(text.replace(RIGHT, ' class="number"').replace(LEFT, ""))  # noqa: S704
+
+
+class _Prose(IPythonRenderer):
+    """Markdown cells: raw HTML is text, nothing is loaded, links between notebooks lead to their pages."""
+
+    def __init__(self) -> None:
+        super().__init__(escape=True, allow_harmful_protocols=False, exclude_anchor_links=True)
+
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        return self.link(text or html.escape(url), url, title)
+
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        page = re.sub(r"^([\w.-]+)\.ipynb$", r"\1.html", url)
+        return str(super().link(text, page, title))
+
+    def block_code(self, code: str, info: str | None = None) -> str:
+        del info  # nbconvert would write a mermaid block out as it stands
+        return f"<pre><code>{html.escape(code)}</code></pre>\n"

@@ -1,0 +1,344 @@
+"""Files as bytes: decompressed, limited, cut into batches of whole lines.
+
+Every byte ends in one span: record, header, blank or provisional. A file of any size passes through in batches
+of `CHUNK` bytes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO
+
+import polars as pl
+import zstandard
+
+from ciforensics import records, source
+from ciforensics.errors import Unreadable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHUNK = 32 << 20
+MAX_LINE = 16 << 20
+"""A longer line is rejected whole: no log writes one, and it must not fill the memory."""
+
+MAX_UNCOMPRESSED = 64 << 30
+"""What one compressed file may grow to, unless the user says otherwise."""
+
+BOM = b"\xef\xbb\xbf"
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_BLANK = " \t\r\x0b\x0c"
+_BLANK_LINE = re.compile(rb"^[ \t\r\x0b\x0c]*\n", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a record starts: bytes from the start of the (decompressed) file, and its line from 1."""
+
+    offset: int = 0
+    line_no: int = 1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Records of one stretch of a file, with the spans that the stretch is made of.
+
+    Attributes:
+        records: `line_no`, `n_lines`, `text`.
+        rejected: records that were refused before any parser saw them.
+        data: how many bytes the stretch has.
+        header: bytes of header lines among them.
+        blank: bytes of blank lines among them.
+        end: where the next record starts.
+        provisional: it may still be being written.
+    """
+
+    records: pl.DataFrame
+    rejected: pl.DataFrame
+    data: int
+    header: int
+    blank: int
+    end: Position
+    provisional: bool
+
+
+class Content(io.RawIOBase):
+    """The decompressed bytes of a file, with a limit on what compressed input may grow to.
+
+    Args:
+        raw: the stream as opened.
+        name: what to call the file in an error.
+        limit: decompressed bytes at most; None for plain files.
+
+    Attributes:
+        broken: why a compressed stream ended early, or "".
+    """
+
+    def __init__(self, raw: BinaryIO, *, name: str, limit: int | None) -> None:
+        self._raw = raw
+        self._name = name
+        self._limit = limit
+        self._read = 0
+        self.broken = ""
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Plain files are; compressed ones would be unpacked again from the start."""
+        return self._limit is None
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """As the file below."""
+        return self._raw.seek(offset, whence)
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # the stub has Buffer, which has no len
+        """Reads into `buffer`; raises `Unreadable` past the limit; a cut archive just ends."""
+        try:
+            data = self._raw.read(len(buffer))
+        except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
+            self.broken = f"the compressed stream breaks off: {error}"
+            return 0
+        self._read += len(data)
+        if self._limit is not None and self._read > self._limit:
+            raise Unreadable(
+                f"{self._name} unpacks to more than {self._limit:,} bytes.",
+                hint="if that is what it should hold, raise the limit with --max-uncompressed.",
+            )
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Closes the file below as well."""
+        self._raw.close()
+        super().close()
+
+
+@contextmanager
+def open_content(path: Path, *, limit: int) -> Iterator[tuple[io.BufferedReader, Content, str]]:
+    """Opens a file, gunzips or unzstds it by its first bytes, whatever its name.
+
+    Yields:
+        The stream, the `Content` below it and the name of the compression, "" for none.
+    """
+    with path.open("rb") as file:
+        compression = next((name for magic, name in _MAGIC.items() if file.peek(4).startswith(magic)), "")
+        raw: BinaryIO = file
+        if compression == "gzip":
+            raw = gzip.GzipFile(fileobj=file)  # type: ignore[assignment]  # a BinaryIO in all that is used here
+        elif compression == "zstd":
+            raw = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+        content = Content(raw, name=path.name, limit=limit if compression else None)
+        with io.BufferedReader(content, 1 << 20) as stream:
+            yield stream, content, compression
+
+
+def split(data: bytes, first_line: int) -> pl.DataFrame:
+    r"""Bytes to lines, blank ones left out. Bytes that are no UTF-8 become U+FFFD.
+
+    Example:
+        >>> split(b"a\r\n\nb", 1).rows()
+        [(1, 1, 'a'), (3, 1, 'b')]
+    """
+    try:
+        lines = pl.read_lines(data, name="text")
+    except pl.exceptions.ComputeError:  # invalid UTF-8
+        lines = pl.read_lines(data.decode("utf-8", "replace").encode(), name="text")
+    return lines.select(
+        line_no=pl.int_range(pl.len(), dtype=pl.Int64) + first_line, n_lines=pl.lit(1, pl.Int64), text="text"
+    ).filter(pl.col("text").str.strip_chars(_BLANK) != "")
+
+
+def blank_bytes(data: bytes) -> int:
+    r"""How many bytes of `data` belong to blank lines.
+
+    Example:
+        >>> blank_bytes(b"a\n \r\n\nb\n  ")
+        6
+    """
+    ended = sum(len(line) for line in _BLANK_LINE.findall(data))
+    rest = data[data.rfind(b"\n") + 1 :]
+    return ended + (len(rest) if not rest.strip(_BLANK.encode()) else 0)
+
+
+class Hashes:
+    """SHA-256 of what was read, apart for what is settled and for the provisional rest.
+
+    Attributes:
+        settled: over whole records.
+        tail: over what may still change.
+    """
+
+    def __init__(self) -> None:
+        self.settled = hashlib.sha256()
+        self.tail = hashlib.sha256()
+
+
+@dataclass
+class _Lines:
+    """The state of `line_batches`: where it is and what it still holds."""
+
+    reader: source.Reader
+    assemble: records.Assemble
+    at: Position
+    header_left: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.header_left = self.reader.header_lines if self.at.offset == 0 else 0
+
+    def batch(self, data: bytes, *, final: bool, provisional: bool) -> tuple[Batch, int]:
+        """One batch out of whole lines, and how many bytes at its end are held back."""
+        lines = split(data, self.at.line_no)
+        n_lines = data.count(b"\n") + (not data.endswith(b"\n"))
+        header = blank = 0
+        if self.at.offset == 0 and data.startswith(BOM):
+            header = len(BOM)
+            lines = lines.with_columns(pl.col("text").str.strip_prefix("\ufeff"))
+        if self.header_left:
+            taken = min(self.header_left, len(lines))
+            last = int(lines["line_no"][taken - 1]) - self.at.line_no + 1 if taken else 0
+            end = offset_of_line(data, last)
+            header = end - blank_bytes(data[:end])
+            self.header_left -= taken
+            lines = lines[taken:]
+        found, held_lines = self.assemble(lines, final)
+        size, kept = len(data), n_lines
+        if held_lines:
+            kept = int(lines["line_no"][-held_lines]) - self.at.line_no
+            size = offset_of_line(data, kept)
+        if len(lines) < n_lines:
+            blank = blank_bytes(data[:size])
+        self.at = Position(self.at.offset + size, self.at.line_no + kept)
+        found, rejected = _too_long(found)
+        return Batch(found, rejected, size, header, blank, self.at, provisional), len(data) - size
+
+    def skip_line(self, stream: BinaryIO, begun: bytes, hashes: Hashes) -> tuple[Batch, bytes]:
+        """Reads to the end of a line that is too long to keep; gives what follows it as well."""
+        before = hashes.settled.copy()
+        size, block = 0, begun
+        while block and b"\n" not in block:
+            hashes.settled.update(block)
+            size += len(block)
+            block = stream.read(CHUNK)
+        end = block.find(b"\n") + 1
+        hashes.settled.update(block[:end])
+        if not end:  # the file ends inside the line
+            hashes.tail, hashes.settled = hashes.settled, before
+        line = pl.DataFrame(
+            [(self.at.line_no, 1, begun[:8192].decode("utf-8", "replace"))], schema=records.SCHEMA, orient="row"
+        )
+        self.at = Position(self.at.offset + size + end, self.at.line_no + 1)
+        return Batch(line.clear(), _refused(line), size + end, 0, 0, self.at, not end), block[end:]
+
+
+def offset_of_line(data: bytes, n: int) -> int:
+    r"""Where the line starts that `n` lines come before.
+
+    Example:
+        >>> offset_of_line(b"ab\nc\nd", 2)
+        5
+    """
+    total = data.count(b"\n") + (not data.endswith(b"\n"))
+    if n >= total:
+        return len(data)
+    at = 0
+    if n * 2 < total:
+        for _ in range(n):
+            at = data.index(b"\n", at) + 1
+        return at
+    at = len(data) - data.endswith(b"\n")
+    for _ in range(total - n):
+        at = data.rfind(b"\n", 0, at)
+    return at + 1
+
+
+def _too_long(found: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    long = found["text"].str.len_bytes() > MAX_LINE
+    if not long.any():
+        return found, pl.DataFrame(schema=source.REJECTED)
+    return found.filter(~long), _refused(found.filter(long))
+
+
+def _refused(found: pl.DataFrame) -> pl.DataFrame:
+    reason = pl.lit(f"longer than {MAX_LINE >> 20} MiB")
+    return found.select("line_no", "n_lines", reason=reason, text=pl.col("text").str.slice(0, 8192))
+
+
+def line_batches(
+    stream: BinaryIO, *, reader: source.Reader, assemble: records.Assemble, start: Position, hashes: Hashes
+) -> Iterator[Batch]:
+    """Cuts a stream into batches of whole records.
+
+    What may still be being written, a last line without an end or a record still open, comes last, as
+    provisional.
+
+    Args:
+        stream: positioned at `start`.
+        reader: says how many header lines there are.
+        assemble: lines to records.
+        start: where the first record starts.
+        hashes: take up every byte that is given out.
+    """
+    state = _Lines(reader, assemble, start)
+    carry = b""
+    while block := stream.read(CHUNK):
+        data = carry + block
+        cut = data.rfind(b"\n") + 1
+        whole, carry = data[:cut], data[cut:]
+        too_long = len(carry) > MAX_LINE
+        if whole:
+            batch, held = state.batch(whole, final=too_long, provisional=False)
+            hashes.settled.update(memoryview(whole)[: batch.data])
+            yield batch
+            carry = whole[batch.data :] + carry if held else carry
+        if too_long:
+            batch, carry = state.skip_line(stream, carry, hashes)
+            yield batch
+    if carry:
+        hashes.tail.update(carry)
+        yield state.batch(carry, final=True, provisional=True)[0]
+
+
+def block_batches(stream: BinaryIO, *, reader: source.Reader, start: Position, hashes: Hashes) -> Iterator[Batch]:
+    """The same for files that are not lines: the reader finds the records, here `line_no` counts them."""
+    assert reader.blocks is not None  # noqa: S101 (for the type checker: the caller asked)
+    tee = _Tee(stream)
+    at, done = start, 0
+    for block in reader.blocks(io.BufferedReader(tee, CHUNK), start.line_no):
+        size = block.end - done
+        taken = tee.take(size)
+        (hashes.tail if block.provisional else hashes.settled).update(taken)
+        done = block.end
+        at = Position(at.offset + size, at.line_no + len(block.records))
+        found, rejected = _too_long(block.records)
+        yield Batch(found, rejected, size, 0, block.blank, at, block.provisional)
+
+
+class _Tee(io.RawIOBase):
+    """Remembers what was read until it is taken, so that each byte is hashed with the block it belongs to."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._kept = bytearray()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # the stub has Buffer, which has no len
+        data = self._stream.read(len(buffer))
+        self._kept += data
+        buffer[: len(data)] = data
+        return len(data)
+
+    def take(self, size: int) -> bytes:
+        taken = bytes(self._kept[:size])
+        del self._kept[:size]
+        return taken

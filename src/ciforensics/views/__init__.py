@@ -1,0 +1,85 @@
+"""The questions: one `.sql` file each, as views and table macros of the case.
+
+A file opens with a comment, the question first, then the counting rule, and holds `CREATE OR REPLACE` statements.
+A table macro has a default for every parameter, and a view of the same name that takes them all, so that both
+`FROM unauthorized` and `FROM unauthorized(p_window_s := 5)` work.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from graphlib import TopologicalSorter
+from importlib import resources
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import duckdb
+
+_CREATED = re.compile(r"^CREATE OR REPLACE (VIEW|MACRO) (\w+)", re.MULTILINE)
+_READ = re.compile(r"\b(?:FROM|JOIN) (\w+)")
+
+
+@dataclass(frozen=True)
+class Question:
+    """One `.sql` file.
+
+    Attributes:
+        name: the file's name without `.sql`.
+        text: the SQL.
+    """
+
+    name: str
+    text: str
+
+    @property
+    def comment(self) -> str:
+        """The question and the counting rule: the comment that the file opens with."""
+        lines = []
+        for line in self.text.splitlines():
+            if not line.startswith("--"):
+                break
+            lines.append(line.removeprefix("--").strip())
+        return "\n".join(lines)
+
+    @property
+    def objects(self) -> tuple[tuple[str, str], ...]:
+        """What the file creates: `VIEW` or `MACRO`, and the name."""
+        return tuple((kind, name) for kind, name in _CREATED.findall(self.text))
+
+
+@cache
+def questions() -> tuple[Question, ...]:
+    """Every question, those that others read first.
+
+    Example:
+        >>> names = [question.name for question in questions()]
+        >>> names.index("requests") < names.index("observed_requests") < names.index("unauthorized")
+        True
+    """
+    files = (file for file in resources.files(__name__).iterdir() if file.name.endswith(".sql"))
+    found = {file.name.removesuffix(".sql"): file.read_text(encoding="utf-8") for file in files}
+    all_questions = {name: Question(name, found[name]) for name in sorted(found)}
+    made_by = {name: question.name for question in all_questions.values() for _, name in question.objects}
+    reads = {
+        question.name: {made_by[name] for name in _READ.findall(question.text) if name in made_by} - {question.name}
+        for question in all_questions.values()
+    }
+    return tuple(all_questions[name] for name in TopologicalSorter(reads).static_order())
+
+
+def install(con: duckdb.DuckDBPyConnection) -> None:
+    """(Re)creates every view and macro of the case, and says in their comments what they answer.
+
+    Args:
+        con: a connection to a case with its tables (`ciforensics.tables` and the schema `store`), open to write.
+    """
+    for question in questions():
+        con.execute(question.text)
+        comment = question.comment.replace("'", "''")
+        for kind, name in question.objects:
+            if kind == "MACRO":
+                con.execute(f"CREATE OR REPLACE VIEW {name} AS FROM {name}()")
+                con.execute(f"COMMENT ON MACRO TABLE {name} IS '{comment}'")
+            con.execute(f"COMMENT ON VIEW {name} IS '{comment}'")

@@ -1,0 +1,73 @@
+-- What became of each 401?
+-- `challenge`: the next answer to the same method, url, user agent and client address that is no 401 came within
+-- `p_window_s` seconds; one answer pays for one 401, the nearest unpaid one before it. `refused`: no such answer.
+-- `bad_credentials`: any 401 of an API. `unknown`: the file shows nothing but 401s, or the row has no time. At equal times
+-- file order counts if the file is in order, else 401s come first. `p_reversed` reads the same sequence backwards:
+-- the pairs that it makes are chance.
+--
+-- One answer for one 401, the nearest first, is how brackets match: a 401 opens, another answer closes, one that
+-- finds nothing open is passed over (`floor` follows it down), and each bracket's partner is the next row of its level.
+-- An answer that comes too late for the nearest comes too late for all before it, so the window is checked last.
+CREATE OR REPLACE MACRO unauthorized(p_window_s := 2, p_observer := NULL, p_reversed := false) AS TABLE
+WITH steps AS (
+    SELECT
+        r.*, f.only_401,
+        date_diff('microsecond', TIMESTAMP '1970-01-01 00:00:00', r.ts) * CASE WHEN p_reversed THEN -1 ELSE 1 END
+            AS instant,
+        CASE WHEN f.in_order THEN 0 WHEN (r.status = 401) = p_reversed THEN 1 ELSE 0 END AS late,
+        r.file_id * CASE WHEN p_reversed THEN -1 ELSE 1 END AS file_place,
+        r.line_no * CASE WHEN p_reversed THEN -1 ELSE 1 END AS place,
+        CASE WHEN f.only_401 OR r.ts IS NULL THEN 0 WHEN r.status = 401 THEN 1 ELSE -1 END AS step
+    FROM observed_requests(p_observer := p_observer) AS r
+    JOIN file_status AS f ON f.file_id = r.file_id
+    SEMI JOIN (
+        SELECT method, url, user_agent, client_ip FROM observed_requests(p_observer := p_observer) WHERE status = 401
+    ) AS u
+        ON u.method IS NOT DISTINCT FROM r.method AND u.url IS NOT DISTINCT FROM r.url
+        AND u.user_agent IS NOT DISTINCT FROM r.user_agent AND u.client_ip IS NOT DISTINCT FROM r.client_ip
+    WHERE r.status IS NOT NULL
+),
+heights AS (
+    SELECT *, sum(step) OVER (
+        PARTITION BY method, url, user_agent, client_ip ORDER BY instant, file_place, late, place
+        ROWS UNBOUNDED PRECEDING
+    ) AS height
+    FROM steps
+),
+floors AS (
+    SELECT *, least(0, min(height) OVER (
+        PARTITION BY method, url, user_agent, client_ip ORDER BY instant, file_place, late, place
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    )) AS floor
+    FROM heights
+),
+levels AS (
+    SELECT *, CASE step WHEN 1 THEN height - floor WHEN -1 THEN height - floor + 1 END AS level
+    FROM floors
+),
+partners AS (
+    SELECT *,
+        lead(ts) OVER partner AS next_ts, lead(file_id) OVER partner AS next_file_id,
+        lead(line_no) OVER partner AS next_line_no
+    FROM levels
+    WINDOW partner AS (
+        PARTITION BY method, url, user_agent, client_ip, level ORDER BY instant, file_place, late, place
+    )
+),
+judged AS (
+    SELECT *,
+        CASE
+            WHEN service = 'api' THEN 'bad_credentials'
+            WHEN step = 0 THEN 'unknown'
+            WHEN abs(date_diff('microsecond', ts, next_ts)) <= p_window_s * 1000000 THEN 'challenge'
+            ELSE 'refused'
+        END AS outcome
+    FROM partners
+    WHERE status = 401
+)
+SELECT
+    * EXCLUDE (only_401, instant, late, file_place, place, step, height, floor, level, next_ts, next_file_id, next_line_no),
+    CASE WHEN outcome = 'challenge' THEN next_ts END AS paid_ts,
+    CASE WHEN outcome = 'challenge' THEN next_file_id END AS paid_by_file_id,
+    CASE WHEN outcome = 'challenge' THEN next_line_no END AS paid_by_line_no
+FROM judged;

@@ -1,0 +1,48 @@
+"""Shared by all tests: a case built from the lines that a test shows, and a home that is nobody's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+import ciforensics as ci
+
+Build = Callable[..., duckdb.DuckDBPyConnection]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The redaction key and Jupyter's files go to a folder of the test run."""
+    home = tmp_path_factory.mktemp("home")
+    names = ("XDG_CONFIG_HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update({name: str(home / name.lower()) for name in names})
+    yield
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Iterator[Build]:
+    """Builds a case from logs given as text: `case(csv="timestamp,…", wrapper='{"ts":…}')` opens it."""
+    opened = []
+
+    def build(**logs: str | bytes) -> duckdb.DuckDBPyConnection:
+        folder = tmp_path / "logs"
+        folder.mkdir(exist_ok=True)
+        for name, content in logs.items():
+            (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        ci.ingest([folder], case=tmp_path / "case.duckdb")
+        opened.append(ci.connect(tmp_path / "case.duckdb"))
+        return opened[-1]
+
+    yield build
+    for con in opened:
+        con.close()
