@@ -43,9 +43,10 @@ def contents(case: Path) -> dict[str, list[tuple[object, ...]]]:
     found = {}
     with ci.connect(case) as con:
         for table in [*(table.name for table in EVIDENCE), "rejected", "skipped"]:
-            query = f"SELECT path, t.* EXCLUDE (file_id) FROM {table} t JOIN files USING (file_id) ORDER BY ALL"
-            found[table] = con.execute(query).fetchall()
-        found["files"] = con.execute("SELECT * EXCLUDE (file_id, ingested_at) FROM files ORDER BY ALL").fetchall()
+            query = f"SELECT files.path, t.* EXCLUDE (file_id) FROM {table} t JOIN files USING (file_id)"
+            found[table] = sorted(con.execute(query).fetchall(), key=repr)
+        query = "SELECT * EXCLUDE (file_id, ingested_at) FROM files"
+        found["files"] = sorted(con.execute(query).fetchall(), key=repr)
     return found
 
 
@@ -105,7 +106,7 @@ def test_a_log_is_known_again_when_it_is_renamed_copied_rotated_or_compressed(tm
     assert sorted(jobs(case)) == ["job-0", "job-1", "job-10", "job-11", "job-2", "job-3"]
     with ci.connect(case) as con:
         names = [Path(path).name for (path,) in con.execute("SELECT path FROM files ORDER BY file_id").fetchall()]
-    assert names == ["docker.log.1", "docker.log"] or names == ["a-copy", "docker.log"]
+    assert names == ["docker.log.3.zst", "docker.log"]  # where the rotated part was found first: the smallest
 
 
 def test_a_rotated_part_that_grew_before_it_was_gzipped_is_read_on(tmp_path: Path) -> None:

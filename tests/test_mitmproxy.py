@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import os
@@ -10,24 +11,28 @@ import socket
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.request
 import zlib
+from contextlib import closing
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ciforensics import flows
 from ciforensics.capture import MITMPROXY_ADDON
 from ciforensics.errors import Unreadable
 from ciforensics.records import SCHEMA
-from ciforensics.source import Head, Options
+from ciforensics.source import Head, Options, Parsed, Reader
 from ciforensics.sources.mitmproxy import SOURCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 FAKE = "gh" + "s_" + "F4KE" * 9
 BASIC = "Basic " + "eC1hY2Nlc3MtdG9rZW46" + "RkFLRUZBS0VGQUtF"
@@ -36,31 +41,32 @@ BASIC = "Basic " + "eC1hY2Nlc3MtdG9rZW46" + "RkFLRUZBS0VGQUtF"
 class Result:
     """What became of a file."""
 
-    def __init__(self, reader, parsed, spans):
+    def __init__(self, reader: Reader, parsed: list[Parsed], spans: list[tuple[int, int, bool]]) -> None:
         self.format = reader.format
         self.rows = pl.concat([one.rows["requests"] for one in parsed])
         self.rejected = pl.concat([one.rejected for one in parsed])
         self.redacted = sum(one.redacted for one in parsed)
         self.extra = sum(one.extra for one in parsed)
-        self.skipped = {}
+        self.skipped: dict[str, int] = {}
         for one in parsed:
             for reason, count in one.skipped.items():
                 self.skipped[reason] = self.skipped.get(reason, 0) + count
         self.spans = spans
 
-    def column(self, name):
+    def column(self, name: str) -> list[Any]:
         return self.rows[name].to_list()
 
 
-def reader_of(data: bytes, **options):
+def reader_of(data: bytes, **options: Any) -> Reader | None:
     lines = tuple(line for line in data[: 1 << 18].decode("utf-8", "replace").split("\n") if line.strip())
     return SOURCE.recognise(Head(data[: 1 << 18], lines), Options(ZoneInfo("UTC"), **options))
 
 
-def read(data, **options) -> Result:
+def read(data: bytes | Sequence[object], **options: Any) -> Result:
     """Reads a file as the ingest does; each record has to become something."""
     data = data if isinstance(data, bytes) else "\n".join(map(_line, data)).encode()
     reader = reader_of(data, **options)
+    assert reader is not None
     if reader.blocks:
         blocks = list(reader.blocks(io.BufferedReader(io.BytesIO(data)), 1))
         assert blocks[-1].end == len(data)
@@ -76,12 +82,12 @@ def read(data, **options) -> Result:
     return result
 
 
-def _line(value) -> str:
+def _line(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def line(**more):
-    usual = {
+def line(**more: Any) -> dict[str, Any]:
+    usual: dict[str, Any] = {
         "timestamp": "2026-11-24T03:04:14Z",
         "method": "GET",
         "url": "https://github.com/acme/web.git/info/refs?service=git-upload-pack",
@@ -95,7 +101,7 @@ def line(**more):
 # ---- JSON lines
 
 
-def test_the_six_fields_of_the_usual_addon_are_a_row():
+def test_the_six_fields_of_the_usual_addon_are_a_row() -> None:
     result = read([line()])
     assert result.format == "jsonl"
     row = result.rows.row(0, named=True)
@@ -106,7 +112,7 @@ def test_the_six_fields_of_the_usual_addon_are_a_row():
     assert row["authenticated"] is None
 
 
-def test_what_an_addon_writes_beside_the_six_is_kept():
+def test_what_an_addon_writes_beside_the_six_is_kept() -> None:
     result = read(
         [
             line(
@@ -145,19 +151,23 @@ def test_what_an_addon_writes_beside_the_six_is_kept():
         ({}, None, 0),
     ],
 )
-def test_whether_there_was_a_credential_is_known_only_where_the_log_says_so(more, authenticated, redacted):
+def test_whether_there_was_a_credential_is_known_only_where_the_log_says_so(
+    more: dict[str, Any],
+    authenticated: bool | None,  # noqa: FBT001
+    redacted: int,
+) -> None:
     result = read([line(**more)])
     assert result.column("authenticated") == [authenticated]
     assert result.redacted == redacted
     assert BASIC not in repr(result.rows.rows())
 
 
-def test_an_authorization_key_that_only_some_lines_have_says_nothing_of_the_others():
+def test_an_authorization_key_that_only_some_lines_have_says_nothing_of_the_others() -> None:
     result = read([line(), line(authorization="***")])
     assert result.column("authenticated") == [None, True]
 
 
-def test_keys_are_known_under_other_names_and_cases():
+def test_keys_are_known_under_other_names_and_cases() -> None:
     result = read(
         [
             {
@@ -184,7 +194,7 @@ def test_keys_are_known_under_other_names_and_cases():
     )
 
 
-def test_an_address_with_its_port_is_taken_apart():
+def test_an_address_with_its_port_is_taken_apart() -> None:
     result = read(
         [line(client_ip="10.0.0.7:4711"), line(client_ip="[fd00::7]:4711"), line(client_ip="fd00::7")]
     )
@@ -192,7 +202,7 @@ def test_an_address_with_its_port_is_taken_apart():
     assert result.column("client_port") == [4711, 4711, None]
 
 
-def test_a_key_of_its_own_is_read_where_the_user_maps_it():
+def test_a_key_of_its_own_is_read_where_the_user_maps_it() -> None:
     odd = {
         "When": "2026-11-24T03:04:14Z",
         "method": "GET",
@@ -205,23 +215,23 @@ def test_a_key_of_its_own_is_read_where_the_user_maps_it():
     assert result.column("status") == [200]
 
 
-def test_a_file_named_mitmproxy_by_the_user_that_lacks_a_field_says_which_and_what_there_is():
+def test_a_file_named_mitmproxy_by_the_user_that_lacks_a_field_says_which_and_what_there_is() -> None:
     with pytest.raises(Unreadable, match=r"lacks ts, status .*\(When, method, url\).*\n.*--map ts=KEY"):
         reader_of(b'{"When": 1, "method": "GET", "url": "https://x/"}', forced=True)
 
 
-def test_a_time_named_as_an_end_is_one():
+def test_a_time_named_as_an_end_is_one() -> None:
     record = line(timestamp_end="2026-11-24T03:04:15Z")
     del record["timestamp"]
     assert read([record]).column("ts_kind") == ["end"]
 
 
-def test_a_request_without_an_answer_is_a_row_without_a_status():
+def test_a_request_without_an_answer_is_a_row_without_a_status() -> None:
     result = read([line(), line(status=None), line(status=0), line(status="-")])
     assert result.column("status") == [401, None, None, None]
 
 
-def test_lines_that_cannot_be_read_are_rejected_with_a_reason():
+def test_lines_that_cannot_be_read_are_rejected_with_a_reason() -> None:
     result = read(
         [
             line(),
@@ -244,25 +254,25 @@ def test_lines_that_cannot_be_read_are_rejected_with_a_reason():
     ]
 
 
-def test_a_rejected_line_does_not_keep_its_credential():
+def test_a_rejected_line_does_not_keep_its_credential() -> None:
     result = read([line(), line(url=None, authorization=BASIC), '{"authorization": "' + BASIC])
     assert len(result.rejected) == 2
     assert BASIC.split()[1] not in repr(result.rejected.rows())
 
 
-def test_two_lines_glued_to_one_are_two_rows():
+def test_two_lines_glued_to_one_are_two_rows() -> None:
     result = read([line(), json.dumps(line(status=200)) + json.dumps(line(status=403)), line()])
     assert result.column("status") == [401, 200, 403, 401]
     assert result.column("line_no") == [1, 2, 2, 3]
     assert result.extra == 1
 
 
-def test_a_user_agent_that_is_no_text_does_not_cost_the_line():
+def test_a_user_agent_that_is_no_text_does_not_cost_the_line() -> None:
     result = read([line(), line(user_agent="caf\udce9/1.0")])  # json.dumps writes half a surrogate pair
     assert result.column("user_agent") == ["git/2.39.5", "caf\ufffd/1.0"]
 
 
-def test_the_tunnel_around_the_requests_is_no_request():
+def test_the_tunnel_around_the_requests_is_no_request() -> None:
     result = read([line(), line(method="CONNECT", url="github.com:443", status=200)])
     assert len(result.rows) == 1
     assert result.skipped == {"CONNECT: the tunnel, not a request in it": 1}
@@ -282,7 +292,7 @@ def test_the_tunnel_around_the_requests_is_no_request():
         "",
     ],
 )
-def test_the_logs_of_others_are_left_to_others(other):
+def test_the_logs_of_others_are_left_to_others(other: str) -> None:
     assert reader_of(other.encode()) is None
     assert reader_of(f"[{other}]".encode()) is None
 
@@ -290,8 +300,8 @@ def test_the_logs_of_others_are_left_to_others(other):
 # ---- flows as JSON
 
 
-def flow(**more):
-    usual = {
+def flow(**more: Any) -> dict[str, Any]:
+    usual: dict[str, Any] = {
         "version": 21,
         "type": "http",
         "id": "84ac79bd",
@@ -322,7 +332,7 @@ def flow(**more):
     return usual | more
 
 
-def test_a_flow_of_jsondump_is_a_row():
+def test_a_flow_of_jsondump_is_a_row() -> None:
     result = read([flow()])
     assert result.format == "jsondump"
     row = result.rows.row(0, named=True)
@@ -336,17 +346,17 @@ def test_a_flow_of_jsondump_is_a_row():
     assert result.redacted == 1
 
 
-def test_the_address_of_an_older_jsondump_is_read_too():
+def test_the_address_of_an_older_jsondump_is_read_too() -> None:
     result = read([flow(client_conn={"address": {"host": "10.0.0.7", "port": 4711}})])
     assert (result.column("client_ip"), result.column("client_port")) == (["10.0.0.7"], [4711])
 
 
-def test_a_flow_that_failed_is_a_row_without_a_status_that_lasted_until_the_error():
+def test_a_flow_that_failed_is_a_row_without_a_status_that_lasted_until_the_error() -> None:
     result = read([flow(response=None, error={"msg": "refused", "timestamp": 1795489315426})])
     assert (result.column("status"), result.column("duration_ms")) == ([None], [10.0])
 
 
-def test_flows_that_are_no_http_and_second_copies_are_skipped():
+def test_flows_that_are_no_http_and_second_copies_are_skipped() -> None:
     tcp = {
         "version": 21,
         "type": "tcp",
@@ -361,14 +371,16 @@ def test_flows_that_are_no_http_and_second_copies_are_skipped():
     assert result.skipped == {"not HTTP": 1, "a flow again, when its websocket ended": 1}
 
 
-def test_a_first_flow_too_long_for_the_head_is_recognised():
+def test_a_first_flow_too_long_for_the_head_is_recognised() -> None:
     big = flow()
     big["response"] |= {"content": "x" * (1 << 19)}
     data = json.dumps(big).encode()
-    assert SOURCE.recognise(Head(data[: 1 << 18], ()), Options(ZoneInfo("UTC"))).format == "jsondump"
+    found = SOURCE.recognise(Head(data[: 1 << 18], ()), Options(ZoneInfo("UTC")))
+    assert found is not None
+    assert found.format == "jsondump"
 
 
-def test_arrays_of_the_same_are_read_whatever_their_layout():
+def test_arrays_of_the_same_are_read_whatever_their_layout() -> None:
     flat = read(json.dumps([line(), line(status=200)], indent=2).encode())
     assert (flat.format, flat.column("status"), flat.column("line_no")) == ("json-array", [401, 200], [1, 2])
     whole = read(json.dumps([flow(), flow()]).encode())
@@ -378,8 +390,8 @@ def test_arrays_of_the_same_are_read_whatever_their_layout():
 # ---- HAR
 
 
-def entry(**more):
-    usual = {
+def entry(**more: Any) -> dict[str, Any]:
+    usual: dict[str, Any] = {
         "startedDateTime": "2026-11-24T04:01:55.416876+01:00",
         "time": 48.5,
         "request": {
@@ -397,13 +409,13 @@ def entry(**more):
     return usual | more
 
 
-def har_file(*entries, creator="mitmproxy", **layout) -> bytes:
+def har_file(*entries: Any, creator: str = "mitmproxy", **layout: Any) -> bytes:
     return json.dumps(
         {"log": {"version": "1.2", "creator": {"name": creator}, "entries": entries}}, **layout
     ).encode()
 
 
-def test_a_har_entry_is_a_row_and_its_secrets_are_not_in_it():
+def test_a_har_entry_is_a_row_and_its_secrets_are_not_in_it() -> None:
     result = read(har_file(entry(), indent=4))
     assert result.format == "har"
     row = result.rows.row(0, named=True)
@@ -420,14 +432,14 @@ def test_a_har_entry_is_a_row_and_its_secrets_are_not_in_it():
     assert result.redacted == 1
 
 
-def test_no_credential_in_a_har_means_none_only_if_its_writer_leaves_none_out():
+def test_no_credential_in_a_har_means_none_only_if_its_writer_leaves_none_out() -> None:
     bare = entry()
     bare["request"] = bare["request"] | {"headers": []}
     assert read(har_file(bare)).column("authenticated") == [False]
     assert read(har_file(bare, creator="WebInspector")).column("authenticated") == [None]
 
 
-def test_what_a_browser_did_not_send_over_the_network_is_skipped():
+def test_what_a_browser_did_not_send_over_the_network_is_skipped() -> None:
     inline = entry(request={"method": "GET", "url": "data:image/png;base64,AA", "headers": []})
     failed = entry(response={"status": 0, "_error": "net::ERR_FAILED", "bodySize": -1})
     result = read(har_file(inline, entry(_fromCache="disk"), failed, creator="WebInspector"))
@@ -435,7 +447,7 @@ def test_what_a_browser_did_not_send_over_the_network_is_skipped():
     assert result.skipped == {"not HTTP": 1, "answered from the browser's cache": 1}
 
 
-def test_a_byte_order_mark_and_a_cut_do_not_cost_the_entries_before():
+def test_a_byte_order_mark_and_a_cut_do_not_cost_the_entries_before() -> None:
     result = read(b"\xef\xbb\xbf" + har_file(entry(), entry(), entry())[:-200])
     assert result.column("line_no") == [1, 2]
     assert result.rejected.select("line_no", "reason").rows() == [(3, "not a whole JSON object")]
@@ -443,8 +455,8 @@ def test_a_byte_order_mark_and_a_cut_do_not_cost_the_entries_before():
     assert [provisional for _, _, provisional in result.spans] == [False, True]
 
 
-def test_entries_of_any_shape_are_rows_or_rejected():
-    odd = [
+def test_entries_of_any_shape_are_rows_or_rejected() -> None:
+    odd: list[Any] = [
         None,
         7,
         [],
@@ -459,13 +471,14 @@ def test_entries_of_any_shape_are_rows_or_rejected():
     assert len(result.rejected) == 7
 
 
-def test_mitmproxys_packed_har_is_read_as_it_is():
+def test_mitmproxys_packed_har_is_read_as_it_is() -> None:
     result = read(zlib.compress(har_file(entry(), entry()), 9))
     assert (result.format, len(result.rows)) == ("zhar", 2)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.data())
-def test_mutated_files_never_crash_and_never_lose_a_record(data):
+def test_mutated_files_never_crash_and_never_lose_a_record(data: st.DataObject) -> None:
     plain = data.draw(
         st.sampled_from(
             [_line(line()).encode() * 2, (_line(line()) + "\n").encode() * 3, har_file(entry(), entry())]
@@ -482,7 +495,7 @@ def test_mutated_files_never_crash_and_never_lose_a_record(data):
 
 
 @pytest.fixture
-def mitmdump(monkeypatch):
+def mitmdump(monkeypatch: pytest.MonkeyPatch) -> str:
     """A real mitmdump; where CI runs the tests there has to be one."""
     found = shutil.which(os.environ.get(flows.VARIABLE, "mitmdump"))
     if found is None and os.environ.get("CI") != "true":
@@ -492,7 +505,7 @@ def mitmdump(monkeypatch):
     return found
 
 
-def tnetstring(value) -> bytes:
+def tnetstring(value: Any) -> bytes:
     if isinstance(value, dict):
         body, kind = b"".join(tnetstring(part) for item in value.items() for part in item), b"}"
     elif isinstance(value, (list, tuple)):
@@ -507,44 +520,54 @@ def tnetstring(value) -> bytes:
     return b"%d:%s%s" % (len(body), body, kind)
 
 
-def state(**more):
+def state(**more: Any) -> dict[str, Any]:
     """A flow as mitmproxy 11 saves it."""
-    side = {
+    side: dict[str, Any] = {
         "id": "c1", "transport_protocol": "tcp", "error": None, "tls": False, "certificate_list": [],
         "alpn": None, "alpn_offers": [], "cipher": None, "cipher_list": [], "tls_version": None, "sni": None,
         "timestamp_start": 1795489315.0, "timestamp_end": None, "timestamp_tls_setup": None,
     }  # fmt: skip
-    client = {"peername": ("192.168.77.11", 34792), "sockname": ("127.0.0.1", 8080), "mitmcert": None}
-    server = {"peername": None, "sockname": None, "address": ("github.com", 443), "timestamp_tcp_setup": None}
-    message = {"http_version": b"HTTP/1.1", "content": b"", "trailers": None}
-    usual = {
+    client: dict[str, Any] = {
+        "peername": ("192.168.77.11", 34792),
+        "sockname": ("127.0.0.1", 8080),
+        "mitmcert": None,
+    }
+    server: dict[str, Any] = {
+        "peername": None,
+        "sockname": None,
+        "address": ("github.com", 443),
+        "timestamp_tcp_setup": None,
+    }
+    message: dict[str, Any] = {"http_version": b"HTTP/1.1", "content": b"", "trailers": None}
+    usual: dict[str, Any] = {
         "version": 21, "type": "http", "id": "f1", "error": None, "intercepted": False, "is_replay": None,
         "marked": "", "metadata": {}, "comment": "", "timestamp_created": 1795489315.4, "backup": None,
         "client_conn": side | client | {"proxy_mode": "regular"},
         "server_conn": side | server | {"via": None},
         "request": message | {
-            "headers": ((b"Host", b"github.com"), (b"User-Agent", b"git/2.39.5"), (b"Authorization", BASIC.encode())),
+            "headers": ((b"Host", b"github.com"), (b"AUTHORIZATION", BASIC.encode())),
             "timestamp_start": 1795489315.416876, "timestamp_end": 1795489315.417,
             "host": "github.com", "port": 443, "method": b"GET", "scheme": b"https", "authority": b"",
             "path": b"/acme/web?access_token=" + FAKE.encode(),
         },
         "response": message | {
-            "headers": ((b"Content-Length", b"22"),), "content": b"x" * 22, "status_code": 401, "reason": b"no",
-            "timestamp_start": 1795489315.42, "timestamp_end": 1795489315.466876,
+            "headers": ((b"Content-Length", b"22"),), "content": b"x" * 22, "status_code": 401,
+            "reason": b"no", "timestamp_start": 1795489315.42, "timestamp_end": 1795489315.466876,
         },
         "websocket": None,
     }  # fmt: skip
     return usual | more
 
 
-def tcp_state():
+def tcp_state() -> dict[str, Any]:
     flow_state = state(type="tcp", messages=[])
     for name in ("request", "response", "websocket"):
         del flow_state[name]
     return flow_state
 
 
-def test_a_dump_is_read_by_the_users_own_mitmdump(mitmdump):  # noqa: ARG001
+@pytest.mark.usefixtures("mitmdump")
+def test_a_dump_is_read_by_the_users_own_mitmdump() -> None:
     failed = state(response=None, error={"msg": "refused", "timestamp": 1795489316.0})
     damaged = state(request="gone")
     result = read(b"".join(map(tnetstring, (state(), tcp_state(), failed, damaged, state()))))
@@ -563,7 +586,8 @@ def test_a_dump_is_read_by_the_users_own_mitmdump(mitmdump):  # noqa: ARG001
     assert FAKE not in repr(result.rows.rows())
 
 
-def test_a_dump_that_is_cut_off_keeps_the_flows_before(mitmdump):  # noqa: ARG001
+@pytest.mark.usefixtures("mitmdump")
+def test_a_dump_that_is_cut_off_keeps_the_flows_before() -> None:
     one = tnetstring(state())
     result = read(one + one[:300])
     assert len(result.rows) == 1
@@ -571,7 +595,8 @@ def test_a_dump_that_is_cut_off_keeps_the_flows_before(mitmdump):  # noqa: ARG00
     assert result.spans == [(1, len(one), False), (1, len(one) + 300, True)]
 
 
-def test_a_dump_is_converted_in_slices(mitmdump, monkeypatch):  # noqa: ARG001
+@pytest.mark.usefixtures("mitmdump")
+def test_a_dump_is_converted_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     one = tnetstring(state())
     monkeypatch.setattr(flows, "SLICE", 2 * len(one))
     result = read(one * 3)
@@ -579,7 +604,8 @@ def test_a_dump_is_converted_in_slices(mitmdump, monkeypatch):  # noqa: ARG001
     assert result.column("line_no") == [1, 2, 3]
 
 
-def test_a_dump_of_another_version_is_refused_in_mitmdumps_own_words(mitmdump):  # noqa: ARG001
+@pytest.mark.usefixtures("mitmdump")
+def test_a_dump_of_another_version_is_refused_in_mitmdumps_own_words() -> None:
     with pytest.raises(
         Unreadable, match="cannot read files with flow format version 99, please update mitmproxy"
     ):
@@ -588,7 +614,9 @@ def test_a_dump_of_another_version_is_refused_in_mitmdumps_own_words(mitmdump): 
         read(tnetstring(state(version=[0, 10])))
 
 
-def test_without_mitmdump_the_error_says_how_to_convert_the_dump_elsewhere(monkeypatch):
+def test_without_mitmdump_the_error_says_how_to_convert_the_dump_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv(flows.VARIABLE, "/nowhere/mitmdump")
     with pytest.raises(Unreadable) as caught:
         reader_of(tnetstring(state()))
@@ -598,19 +626,21 @@ def test_without_mitmdump_the_error_says_how_to_convert_the_dump_elsewhere(monke
     )
 
 
-def program(path, script: str) -> str:
+def program(path: Path, script: str) -> str:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     return str(path)
 
 
-def test_a_mitmdump_that_fails_is_quoted(tmp_path, monkeypatch):
+def test_a_mitmdump_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(flows.VARIABLE, program(tmp_path / "mitmdump", "echo unknown option >&2; exit 1"))
     with pytest.raises(Unreadable, match=r"gave 0 of 1 flows and said: unknown option"):
         read(tnetstring(state()))
 
 
-def test_a_mitmdump_sees_nothing_of_the_users_environment(tmp_path, monkeypatch):
+def test_a_mitmdump_sees_nothing_of_the_users_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GITHUB_TOKEN", FAKE)
     monkeypatch.setenv(flows.VARIABLE, program(tmp_path / "mitmdump", "env; cat > /dev/null"))
     with pytest.raises(Unreadable) as caught:
@@ -620,14 +650,17 @@ def test_a_mitmdump_sees_nothing_of_the_users_environment(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("damage", [b"oops", b"12", b"0:", b"5:abcde,", b"123456789012345:"])
-def test_what_follows_the_last_flow_is_one_record_without_any_program_run(damage):
+def test_what_follows_the_last_flow_is_one_record_without_any_program_run(damage: bytes) -> None:
     blocks = list(flows.flows(io.BytesIO(damage), 7, program="/nowhere"))
     assert [number for block in blocks for number in block.records["line_no"]] == [7]
     assert all(block.provisional for block in blocks)
     assert blocks[-1].end == len(damage)
 
 
-def test_a_flow_too_large_to_convert_is_rejected_and_the_next_one_is_not(mitmdump, monkeypatch):  # noqa: ARG001
+@pytest.mark.usefixtures("mitmdump")
+def test_a_flow_too_large_to_convert_is_rejected_and_the_next_one_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     big, small = tnetstring(state(comment="x" * 5000)), tnetstring(state())
     monkeypatch.setattr(flows, "MAX_FLOW", len(big) - 100)
     result = read(big + small)
@@ -640,19 +673,19 @@ def test_a_flow_too_large_to_convert_is_rejected_and_the_next_one_is_not(mitmdum
 
 
 class Forge(BaseHTTPRequestHandler):
-    def do_GET(self):  # noqa: N802
+    def do_GET(self) -> None:
         self.send_response(200 if "Authorization" in self.headers else 401)
         self.send_header("Content-Length", "2")
         self.send_header("X-GitHub-Request-Id", "A1:B2")
         self.end_headers()
         self.wfile.write(b"ok")
 
-    def log_message(self, *_args):
+    def log_message(self, *_args: object) -> None:
         pass
 
 
 @pytest.fixture
-def forge():
+def forge() -> Iterator[str]:
     server = HTTPServer(("127.0.0.1", 0), Forge)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -663,7 +696,7 @@ def forge():
 
 
 @pytest.fixture
-def proxy(mitmdump, tmp_path):
+def proxy(mitmdump: str, tmp_path: Path) -> Iterator[tuple[str, Path]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -676,21 +709,20 @@ def proxy(mitmdump, tmp_path):
                 if client.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}", log
+        yield f"127.0.0.1:{port}", log
         running.terminate()
 
 
 def ask(proxy: str, url: str, **headers: str) -> int:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({"http": proxy}))
-    try:
-        with opener.open(urllib.request.Request(url, headers=headers), timeout=20) as answer:
-            return answer.status
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
+    connection = http.client.HTTPConnection(proxy, timeout=20)
+    with closing(connection):
+        connection.request("GET", url, headers=headers)
+        return connection.getresponse().status
 
 
-def test_the_addon_logs_each_request_of_a_running_proxy_without_its_credential(proxy, forge):
+def test_the_addon_logs_each_request_of_a_running_proxy_without_its_credential(
+    proxy: tuple[str, Path], forge: str
+) -> None:
     address, log = proxy
     assert ask(address, f"{forge}/acme/web?token={FAKE}", **{"User-Agent": "git/2.39.5"}) == 401
     assert ask(address, f"{forge}/acme/web", **{"User-Agent": "git/2.39.5", "Authorization": BASIC}) == 200

@@ -1,4 +1,5 @@
 """Secrets never land: what is found, what is left alone, and what the marks say."""
+# ruff: noqa: E501 (a text and what becomes of it are read side by side)
 
 from __future__ import annotations
 
@@ -48,7 +49,13 @@ def clean(text: str) -> str:
     return redacted
 
 
-SHAPES = [*GITHUB.values(), *(token[: len(kind) + 7] for kind, token in GITHUB.items()), JWT, JWT[: JWT.rindex(".")], BLOB]
+SHAPES = [
+    *GITHUB.values(),
+    *(token[: len(kind) + 7] for kind, token in GITHUB.items()),
+    JWT,
+    JWT[: JWT.rindex(".")],
+    BLOB,
+]
 
 HEADERS = [
     ("Authorization: Bearer fakefake", "Authorization: Bearer [redacted:token:…]"),
@@ -56,7 +63,7 @@ HEADERS = [
     ("proxy-authorization: basic dXNlcjpmYWtlZmFrZQ==", "proxy-authorization: basic [redacted:basic]"),
     ("curl -H 'authorization: token fakefake' https://h/", "curl -H 'authorization: token [redacted:token:…]' https://h/"),
     ('curl -H "Authorization: Bearer fakefake" -v', 'curl -H "Authorization: Bearer [redacted:token:…]" -v'),
-    ("Authorization: Digest u=\"fakefake\", r=\"fakefake\"\nHost: h", "Authorization: [redacted:authorization]\nHost: h"),
+    ('Authorization: Digest u="fakefake", r="fakefake"\nHost: h', "Authorization: [redacted:authorization]\nHost: h"),
     (r"GET / HTTP/1.1\r\nAuthorization: Bearer fakefake\r\nHost: h", r"GET / HTTP/1.1\r\nAuthorization: Bearer [redacted:token:…]\r\nHost: h"),
     ("git -c http.extraheader=AUTHORIZATION: basic dXNlcjpmYWtlZmFrZQ== fetch", "git -c http.extraheader=AUTHORIZATION: basic [redacted:basic] fetch"),
     ("git -c http.https://github.com/.extraheader='AUTHORIZATION: basic dXNlcjpmYWtlZmFrZQ==' fetch", "git -c http.https://github.com/.extraheader='AUTHORIZATION: basic [redacted:basic]' fetch"),
@@ -69,6 +76,12 @@ HEADERS = [
     ("h?x=Authorization%3A%20Bearer%20fakefake&y=1", "h?x=Authorization%3A%20Bearer%20[redacted:token:…]&y=1"),
     ("%7B%22Authorization%22%3A%22Bearer%20fakefake%22%2C%22a%22%3A1%7D", "%7B%22Authorization%22%3A%22Bearer%20[redacted:token:…]%22%2C%22a%22%3A1%7D"),
     ("13:Authorization,15:Bearer fakefake,]", "13:Authorization,15:Bearer [redacted:token:…],]"),
+    ("13:Authorization,15:Bearer fakefake,]4:Host,1:h,]", "13:Authorization,15:Bearer [redacted:token:…],]4:Host,1:h,]"),
+    ("6:Cookie,19:a=fakefake; b=fake,]4:Host,1:h,]", "6:Cookie,19:[redacted:cookie],]4:Host,1:h,]"),
+    ('"name": "Cookie",\n  "value": "a=fakefake"', '"name": "Cookie",\n  "value": "[redacted:cookie]"'),
+    ('"cookies": [\n {"name": "a", "value": "fakefake"}\n ], "x": 1', '"cookies": [\n [redacted:cookie]], "x": 1'),
+    ('"token": ["fakefake", "fakefake2"], "x": 1', '"token": ["[redacted:token:…]", "[redacted:token:…]"], "x": 1'),
+    ("curl -H PRIVATE-TOKEN:fakefake https://h/", "curl -H PRIVATE-TOKEN:[redacted:token:…] https://h/"),
     ("Cookie: a=fakefake; b=fakefake\r\nHost: h", "Cookie: [redacted:cookie]\r\nHost: h"),
     ('{"set-cookie":"a=fakefake; Path=/; HttpOnly","x":1}', '{"set-cookie":"[redacted:cookie]","x":1}'),
     ("curl --header 'Cookie: a=fakefake; b=\"fakefake\"' h", "curl --header 'Cookie: [redacted:cookie]' h"),
@@ -147,6 +160,8 @@ COMMANDS = [
     ("PASSWORD=fake&fakefake;fakefake make", "PASSWORD=[redacted:password] make"),
     (r"PASSWORD=fake\ fakefake make", "PASSWORD=[redacted:password] make"),
     ("npm config set //npm.pkg.github.com/:_authToken=fakefake", "npm config set //npm.pkg.github.com/:_authToken=[redacted:token:…]"),
+    ('echo "machine github.com login me password fakefake" > .netrc', 'echo "machine github.com login me password [redacted:password]" > .netrc'),
+    ("sshpass -p fakefake ssh h", "sshpass -p [redacted:password] ssh h"),
     ("password: fakefake", "password: [redacted:password]"),
     ("password = fakefake", "password = [redacted:password]"),
     ('{"db_password":"fake \\"fakefake","user":"me"}', '{"db_password":"[redacted:password]","user":"me"}'),
@@ -180,7 +195,9 @@ def test_a_token_is_known_by_its_shape_whatever_is_around_it(token: str, around:
     assert not re.search(r"xxxx|yyyy|ZmFr|mYWtl|hbGci|c2ln", redacted)
 
 
-@pytest.mark.parametrize("text", [PEM, PEM.replace("\n", "\\n"), quote(PEM), f'{{"k":"{PEM[:45]}', f"K='{PEM}' x"])
+@pytest.mark.parametrize(
+    "text", [PEM, PEM.replace("\n", "\\n"), quote(PEM), f'{{"k":"{PEM[:45]}', f"K='{PEM}' x"]
+)
 def test_a_private_key_goes_whole(text: str) -> None:
     redacted = clean(text)
     assert "[redacted:private_key]" in redacted
@@ -194,18 +211,18 @@ def test_a_private_key_goes_whole(text: str) -> None:
         "", "***", "git-upload-pack", "/login/oauth/authorize", "https://github.com/login/oauth/authorize?client_id=1",
         "https://github.com/acme/token-service", "https://github.com/acme/token-service.git/info/refs?service=git-upload-pack",
         "https://github.com/acme/password-store.git", "https://h/secret-scanning/alerts?page=2", "sha256:" + "ab" * 32,
-        "ab" * 20, "https://github.com/o/r/commit/" + "ab" * 20, "git/2.53.0 proactive", "pip/23.2.1 {\"ci\":null,\"cpu\":\"x\"}",
+        "ab" * 20, "https://github.com/o/r/commit/" + "ab" * 20, "git/2.53.0 proactive", 'pip/23.2.1 {"ci":null,"cpu":"x"}',
         "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)", "curl/8.14.1",
         "GitHubActionsRunner-linux-x64/2.328.0 ClientId/1 RunnerId/2 (HttpProxyConfigured/True)",
         "bot/1 (+https://example.com/bot; me@example.com)", "author=me", "?author=me&authority=x", "tokens=5", "max_tokens=5",
         "?tokens=5", "token_type=bearer", "?design=1&sigma=2&code=7", "exit code=1", "me@example.com", "mailto:me@example.com",
         "git@github.com:o/r.git", "ssh://git@github.com/o/r.git", "https://git@github.com/o/r", "https://h/~me@x/y?e=a@b",
         "ghcr.io/o/r@sha256:" + "ab" * 32, "docker://alpine@sha256:" + "ab" * 32, "docker://alpine:3.18@sha256:" + "ab" * 32,
-        "ghcr.io/acme/auth:1.2", "acme/secret:latest", "https://h:8080", "https://h:8080/a", "https://[::1]:8080/",
+        "ghcr.io/acme/auth:1.2", "acme/secret:latest", "ghcr.io/acme/api-key:1", '"cookies": [', '"token": {"x": 1}', '"cookies": [ ]', "https://h:8080", "https://h:8080/a", "https://[::1]:8080/",
         "docker run -u 1000:1000 -p 8080:80 img", "git push -u origin HEAD:main", "date -u +%H:%M", "docker login ghcr.io",
         "docker login -u AWS --password-stdin ghcr.io", "docker run --env-file secret.env img", "docker run -e NPM_TOKEN img",
         "docker build --secret id=npm_token,src=/run/x .", "docker build --secret=id=a,env=B .", "-v $PWD:/src", "PWD=/work",
-        "WWW-Authenticate: Basic realm=\"GitHub\"", 'WWW-Authenticate: Bearer realm="https://h/token",service="h"',
+        'WWW-Authenticate: Basic realm="GitHub"', 'WWW-Authenticate: Bearer realm="https://h/token",service="h"',
         "Basic authentication is over", "Basic integration2", "the Bearer of this", "BYPASS=1", "compass=north",
         '{"password":"","token":null,"authorization":true}', "token=***", "Authorization: basic ***", "password=[REDACTED]",
         "https://x-access-token:***@github.com/o/r", "https://***@github.com/o/r", "?token=&x=1", "GET /p?token= HTTP/1.1",
@@ -219,9 +236,21 @@ def test_what_is_no_secret_stays_as_it_is(text: str) -> None:
 
 def test_the_same_token_has_the_same_mark_wherever_it_stood() -> None:
     token = GITHUB["ghs"]
-    places = [token, f"?token={token}", f"Authorization: Bearer {token}", f"password={token}.", f"{{'a': '{token}'}}"]
+    places = [
+        token,
+        f"?token={token}",
+        f"Authorization: Bearer {token}",
+        f"password={token}.",
+        f"{{'a': '{token}'}}",
+    ]
     marks = {re.search(r"\[redacted:.*?\]", clean(place))[0] for place in places}  # type: ignore[index]
-    opaque = ["?token=fakefake&", "Authorization: token fakefake", '{"apiKey":"fakefake"}', "%3Ftoken%3Dfakefake%26", "(token=fakefake)."]
+    opaque = [
+        "?token=fakefake&",
+        "Authorization: token fakefake",
+        '{"apiKey":"fakefake"}',
+        "%3Ftoken%3Dfakefake%26",
+        "(token=fakefake).",
+    ]
     opaque_marks = {re.search(r"\[redacted:.*?\]", clean(place))[0] for place in opaque}  # type: ignore[index]
     assert len(marks) == len(opaque_marks) == 1
     assert re.fullmatch(r"\[redacted:ghs:[0-9a-f]{8}\]", marks.pop())
@@ -232,14 +261,17 @@ def test_urls_are_urls_afterwards() -> None:
     for text, _ in URLS:
         if text.startswith("https://"):
             assert urlsplit(clean(text)).netloc == urlsplit(clean(text)).hostname or ":5000" in text
-    assert urlsplit(clean(f"https://x-access-token:{GITHUB['ghs']}@github.com/o/r?token=fakefake")).path == "/o/r"
+    assert (
+        urlsplit(clean(f"https://x-access-token:{GITHUB['ghs']}@github.com/o/r?token=fakefake")).path
+        == "/o/r"
+    )
 
 
 SURROUNDINGS = st.text() | st.lists(
     st.sampled_from(
         [
             *("token=", "Authorization: ", "Basic ", "Bearer ", "https://", "@", "%3A", "%40", "://", ":", "&", "?", '"', "'"),
-            *("\\", "\\\"", " ", "\n", "-p ", "login ", "-u ", "password", ": ", "=", ",", "[redacted:", "]", "***", "eyJ", "."),
+            *("\\", '\\"', " ", "\n", "-p ", "login ", "-u ", "password", ": ", "=", ",", "[redacted:", "]", "***", "eyJ", "."),
             *("ghs_", "ghp_abcdef", "eyJabcdef", "cookie: ", "-----BEGIN PRIVATE KEY-----", "%22", "%26", "sig=", "x", "a b"),
             *("[redacted:token:01234567]", "[redacted:cookie]", "[redacted:cookie:01234567]", "{", "}", "[", "code=", "oauth"),
         ]
@@ -256,14 +288,46 @@ def test_no_surroundings_hide_a_token(before: str, after: str, token: str) -> No
     assert not re.search(r"xxxx|yyyy|mYWtl|hbGci|c2ln", redacted)
 
 
-@given(text=SURROUNDINGS)
+PLAIN = st.lists(
+    st.sampled_from(
+        [
+            "https://",
+            "token=",
+            "&token=",
+            "?sig=",
+            "&",
+            "#",
+            "/",
+            "=",
+            "a.b",
+            "login",
+            "-p",
+            "basic+",
+            "bearer+",
+            "dXNlcjpmYWtlZmFrZQ",
+            "ghs_",
+            "abcdef",
+            "eyJ",
+            ".",
+            "-u",
+            "curl",
+            "x",
+        ]
+    ),
+    max_size=12,
+).map("".join)
+
+
+@given(text=SURROUNDINGS | PLAIN)
 @settings(max_examples=400)
 def test_redacting_twice_is_redacting_once(text: str) -> None:
     clean(text)
 
 
 @given(
-    secret=st.text("abc XYZ019'$&;,|<>#@!/+=.-_~^()[]{}", min_size=4, max_size=30).map(lambda text: "S" + text + "S"),
+    secret=st.text("abc XYZ019'$&;,|<>#@!/+=.-_~^()[]{}", min_size=4, max_size=30).map(
+        lambda text: "S" + text + "S"
+    ),
 )
 def test_a_quoted_password_goes_whole_whatever_is_in_it(secret: str) -> None:
     quoted = shlex.quote(secret)
@@ -279,7 +343,9 @@ def test_a_quoted_password_goes_whole_whatever_is_in_it(secret: str) -> None:
 @given(
     value=st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | SURROUNDINGS,
-        lambda node: st.lists(node) | st.dictionaries(SURROUNDINGS | st.sampled_from(["token", "password"]), node),
+        lambda node: (
+            st.lists(node) | st.dictionaries(SURROUNDINGS | st.sampled_from(["token", "password"]), node)
+        ),
         max_leaves=8,
     )
 )
@@ -354,7 +420,9 @@ def test_a_frame_is_redacted_column_by_column_and_counted_by_row() -> None:
 
 
 def test_a_frame_without_rows_or_secrets_comes_back_as_it_is() -> None:
-    rows = pl.DataFrame({"url": ["https://h/"], "metadata": [None]}, schema={"url": pl.String, "metadata": pl.String})
+    rows = pl.DataFrame(
+        {"url": ["https://h/"], "metadata": [None]}, schema={"url": pl.String, "metadata": pl.String}
+    )
     for frame in (rows, rows.clear()):
         redacted, count = redact.frame(frame, key=KEY)
         assert redacted.equals(frame)
@@ -362,7 +430,9 @@ def test_a_frame_without_rows_or_secrets_comes_back_as_it_is() -> None:
 
 
 def test_a_login_is_known_by_the_command_beside_its_arguments() -> None:
-    rows = pl.DataFrame({"command": ["login", "run", None], "args": ["-u me -p fakefake h", "-p 80:80 img", "-p 1:1"]})
+    rows = pl.DataFrame(
+        {"command": ["login", "run", None], "args": ["-u me -p fakefake h", "-p 80:80 img", "-p 1:1"]}
+    )
     redacted, count = redact.frame(rows, key=KEY)
     assert redacted["args"].to_list() == ["-u me -p [redacted:password] h", "-p 80:80 img", "-p 1:1"]
     assert count == 1
@@ -418,7 +488,9 @@ def test_a_broken_key_is_refused_with_a_hint(tmp_path: Path, monkeypatch: pytest
         redact.load_key()
 
 
-def test_a_config_folder_that_cannot_be_made_is_said_with_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_config_folder_that_cannot_be_made_is_said_with_a_hint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
     with pytest.raises(CiforensicsError, match="XDG_CONFIG_HOME"):

@@ -4,12 +4,36 @@
 
     ci.ingest(["logs/"], case="case.duckdb")
     con = ci.connect("case.duckdb")  # an ordinary DuckDB connection
-    con.sql("FROM files")
+    ci.table(con.sql("FROM case_overview"))
+    ci.attribute(con).workflows
 """
 
+from importlib import import_module
+from typing import Any
+
+from ciforensics.analysis.attribution import Attribution, attribute
 from ciforensics.case import connect
+from ciforensics.display import headline, sentence, table
 from ciforensics.errors import CiforensicsError
 from ciforensics.ingest import FileReport, ingest
 from ciforensics.shipped import __version__
 
-__all__ = ["CiforensicsError", "FileReport", "__version__", "connect", "ingest"]
+__all__ = [
+    "Attribution",
+    "CiforensicsError",
+    "FileReport",
+    "__version__",
+    "attribute",
+    "charts",
+    "connect",
+    "headline",
+    "ingest",
+    "sentence",
+    "table",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "charts":  # on first use: Altair takes longer to import than all the rest
+        return import_module("ciforensics.charts")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,24 +12,9 @@ from typing import TYPE_CHECKING
 import altair as alt
 import polars as pl
 
+from ciforensics import drawing
 from ciforensics.display import Data, sentence, visible
-from ciforensics.drawing import (
-    COUNTS,
-    HUES,
-    PALE,
-    SHARES,
-    WIDTH,
-    Chart,
-    colored,
-    drawn,
-    fold,
-    frame_of,
-    no_rows,
-    spans,
-    time_axis,
-    titled,
-    total,
-)
+from ciforensics.drawing import Chart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,20 +55,25 @@ def over_time(  # noqa: PLR0913 (keyword-only)
         >>> over_time(rows, x="hour", y="n", title="When?", y_title="requests per hour")
         When? 42 requests from 2026-11-24 03:00 to 2026-11-24 05:00. Most from 2026-11-24 04:00: 35.
     """
-    frame = frame_of(data, {"x": x, "y": y, "color": color}).drop_nulls(["x", "y"])
+    frame = drawing.frame_of(data, {"x": x, "y": y, "color": color}).drop_nulls(["x", "y"])
     if frame.is_empty():
-        return no_rows(title)
-    frame, hues = fold(frame, "color", by="y", most=HUES)
-    frame = spans(frame.group_by("x", "color").agg(pl.col("y").sum()), bucket)
-    notes = {hue: sentence("{hue} ({n})", hue=hue, n=total(frame, "color", hue)).text for hue in hues}
+        return drawing.no_rows(title)
+    frame, hues = drawing.fold(frame, "color", by="y", most=drawing.HUES)
+    frame = drawing.spans(frame.group_by("x", "color").agg(pl.col("y").sum()), bucket)
+    notes = drawing.counted(frame, hues)
     spec = (
-        alt.Chart(drawn(frame, notes), title=titled(title, subtitle), width=WIDTH, height=280)
+        alt.Chart(
+            drawing.drawn(frame, notes),
+            title=drawing.titled(title, subtitle),
+            width=drawing.WIDTH,
+            height=280,
+        )
         .mark_bar(orient="vertical", stroke="white", strokeWidth=_seam(frame))
         .encode(
-            x=time_axis(frame, x_title),
+            x=drawing.time_axis(frame, x_title),
             x2="end:T",
-            y=alt.Y("y:Q", stack="zero", title=visible(y_title), axis=COUNTS),
-            color=colored(notes, legend=color is not None),
+            y=alt.Y("y:Q", stack="zero", title=visible(y_title), axis=drawing.COUNTS),
+            color=drawing.colored(notes, legend=color is not None),
             order="rank:Q",
         )
     )
@@ -131,25 +121,27 @@ def ranked(  # noqa: PLR0913 (keyword-only)
         >>> ranked(rows, label="repo", value="n", title="Who sent them?", x_title="requests")
         Who sent them? 40 requests: acme/shop 30 (75.0 %), acme/web 10 (25.0 %).
     """
-    frame = frame_of(data, {"label": label, "y": value, "color": color}).drop_nulls("y")
+    frame = drawing.frame_of(data, {"label": label, "y": value, "color": color}).drop_nulls("y")
     if frame.is_empty():
-        return no_rows(title)
-    frame, labels = fold(frame, "label", by="y", most=top)
-    frame, hues = fold(frame, "color", by="y", most=HUES)
+        return drawing.no_rows(title)
+    frame, labels = drawing.fold(frame, "label", by="y", most=top)
+    frame, hues = drawing.fold(frame, "color", by="y", most=drawing.HUES)
     frame = frame.group_by("label", "color").agg(pl.col("y").sum()).sort("label", "color")
-    bars = {name: total(frame, "label", name) for name in labels}
+    bars = {name: drawing.total(frame, "label", name) for name in labels}
     whole = sum(bars.values())
     shares = [sentence("{n} ({part:%})", n=n, part=n / whole if whole else None).text for n in bars.values()]
-    notes = {hue: sentence("{hue} ({n})", hue=hue, n=total(frame, "color", hue)).text for hue in hues}
+    notes = drawing.counted(frame, hues)
     lanes = alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(grid=False))
-    length = alt.X("y:Q", stack="zero", title=visible(x_title), axis=COUNTS)
+    length = alt.X("y:Q", stack="zero", title=visible(x_title), axis=drawing.COUNTS)
     ends = pl.DataFrame({"label": labels, "y": list(bars.values()), "text": shares})
-    stacked = alt.Chart(drawn(frame, notes)).mark_bar(height=18)
+    stacked = alt.Chart(drawing.drawn(frame, notes)).mark_bar(height=18)
     spec = alt.layer(
-        stacked.encode(x=length, y=lanes, color=colored(notes, legend=color is not None), order="rank:Q"),
+        stacked.encode(
+            x=length, y=lanes, color=drawing.colored(notes, legend=color is not None), order="rank:Q"
+        ),
         alt.Chart(ends).mark_text(align="left", dx=6).encode(x="y:Q", y=lanes, text="text:N"),
-        title=titled(title, subtitle),
-        width=WIDTH - 240,
+        title=drawing.titled(title, subtitle),
+        width=drawing.WIDTH - 240,
         height=alt.Step(27),
     ).configure_axisX(grid=False)
     said = ", ".join(f"{name} {share}" for name, share in zip(labels, shares, strict=True))
@@ -183,30 +175,34 @@ def timeline(  # noqa: PLR0913 (keyword-only)
         >>> timeline(rows, lane="log", start="a", end="b", title="What is covered?")
         What is covered? squid: 2026-11-24 00:00 to 2026-11-25 00:00.
     """
-    frame = frame_of(data, {"label": lane, "x": start, "end": end, "color": color}).drop_nulls(["x", "end"])
+    frame = drawing.frame_of(data, {"label": lane, "x": start, "end": end, "color": color}).drop_nulls(
+        ["x", "end"]
+    )
     if frame.is_empty():
-        return no_rows(title)
-    frame, _ = fold(frame.with_columns(y=1.0), "label", by="y", most=1000)
-    frame, hues = fold(frame, "color", by="y", most=HUES)
+        return drawing.no_rows(title)
+    frame, _ = drawing.fold(frame.with_columns(y=1.0), "label", by="y", most=1000)
+    frame, hues = drawing.fold(frame, "color", by="y", most=drawing.HUES)
     frame = frame.sort("x", "label", "end")
     lanes = frame.group_by("label").agg(pl.col("x").min(), pl.col("end").max(), n=pl.len()).sort("x", "label")
     notes = {hue: hue for hue in hues}
     row = alt.Y("label:N", sort=lanes["label"].to_list(), title=None, axis=alt.Axis(grid=False))
-    time = time_axis(frame, "Time (UTC)")
+    time = drawing.time_axis(frame, "Time (UTC)")
     spec = alt.layer(
-        alt.Chart(drawn(lanes)).mark_bar(height=16, color=PALE).encode(x=time, x2="end:T", y=row),
+        alt.Chart(drawing.drawn(lanes))
+        .mark_bar(height=16, color=drawing.PALE)
+        .encode(x=time, x2="end:T", y=row),
         # The outline keeps a span of a millisecond in sight.
-        alt.Chart(drawn(frame, notes))
+        alt.Chart(drawing.drawn(frame, notes))
         .mark_bar(height=16, strokeWidth=1)
         .encode(
             x=time,
             x2="end:T",
             y=row,
-            color=colored(notes, legend=color is not None),
-            stroke=colored(notes, legend=False, channel=alt.Stroke),
+            color=drawing.colored(notes, legend=color is not None),
+            stroke=drawing.colored(notes, legend=False, channel=alt.Stroke),
         ),
-        title=titled(title, subtitle),
-        width=WIDTH - 100,
+        title=drawing.titled(title, subtitle),
+        width=drawing.WIDTH - 100,
         height=alt.Step(30),
     )
     said = [
@@ -250,48 +246,48 @@ def rates(  # noqa: PLR0913 (keyword-only)
         >>> rates(rows, **names, title="Does it work?", y_title="answered 401", count_title="requests a day")
         Does it work? stock: 9 of 10 answered 401 (90.0 %).
     """
-    frame = frame_of(data, {"x": x, "part": part, "y": whole, "color": color}).drop_nulls("x")
+    frame = drawing.frame_of(data, {"x": x, "part": part, "y": whole, "color": color}).drop_nulls("x")
     frame = frame.filter(pl.col("y") > 0)
     if frame.is_empty():
-        return no_rows(title)
-    frame, hues = fold(frame, "color", by="y", most=HUES)
-    frame = spans(frame.group_by("x", "color").agg(pl.col("part", "y").sum()), bucket).with_columns(
-        *_wilson()
+        return drawing.no_rows(title)
+    frame, hues = drawing.fold(frame, "color", by="y", most=drawing.HUES)
+    frame = drawing.spans(frame.group_by("x", "color").agg(pl.col("part", "y").sum()), bucket).with_columns(
+        *drawing.wilson()
     )
     notes = {
         hue: sentence("{hue}: {m} of {n} {did} ({share:%})", hue=hue, m=m, n=n, did=y_title, share=m / n).text
         for hue in hues
-        for m, n in [(total(frame, "color", hue, of="part"), total(frame, "color", hue))]
+        for m, n in [(drawing.total(frame, "color", hue, of="part"), drawing.total(frame, "color", hue))]
     }
     strips = [_strip(frame, notes, hue) for hue in hues]
     counts = (
-        alt.Chart(drawn(frame, notes))
+        alt.Chart(drawing.drawn(frame, notes))
         .mark_bar(orient="vertical", stroke="white", strokeWidth=_seam(frame))
         .encode(
-            x=time_axis(frame, "Time (UTC)"),
+            x=drawing.time_axis(frame, "Time (UTC)"),
             x2="end:T",
-            y=alt.Y("y:Q", stack="zero", title=None, axis=COUNTS),
-            color=colored(notes, legend=False),
+            y=alt.Y("y:Q", stack="zero", title=None, axis=drawing.COUNTS),
+            color=drawing.colored(notes, legend=False),
             order="rank:Q",
         )
     )
-    below = counts.properties(width=WIDTH, height=100, title=_over(visible(count_title)))
-    spec = alt.vconcat(*strips, below, title=titled(title, subtitle), spacing=14)
+    below = counts.properties(width=drawing.WIDTH, height=100, title=_over(visible(count_title)))
+    spec = alt.vconcat(*strips, below, title=drawing.titled(title, subtitle), spacing=14)
     return Chart(spec, f"{visible(title)} {'; '.join(notes.values())}.")
 
 
 def _strip(frame: pl.DataFrame, notes: Mapping[str, str], hue: str) -> alt.LayerChart | alt.FacetChart:
     """One class's share over time. Each has its own strip: those at 0 % would hide one another."""
-    x = time_axis(frame, None, field="middle:T", labels=False)
-    y = alt.Y("share:Q", title=None, axis=SHARES, scale=alt.Scale(domain=[0, 1]))
-    base = alt.Chart(drawn(frame.filter(pl.col("color") == hue), notes)).encode(
-        x=x, color=colored(notes, legend=False)
+    x = drawing.time_axis(frame, None, field="middle:T", labels=False)
+    y = alt.Y("share:Q", title=None, axis=drawing.SHARES, scale=alt.Scale(domain=[0, 1]))
+    base = alt.Chart(drawing.drawn(frame.filter(pl.col("color") == hue), notes)).encode(
+        x=x, color=drawing.colored(notes, legend=False)
     )
     return alt.layer(
         base.mark_rule(strokeWidth=5, opacity=0.3).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
         base.mark_line(strokeWidth=2).encode(y=y),
         base.mark_point(filled=True, size=40, opacity=1).encode(y=y),
-        width=WIDTH,
+        width=drawing.WIDTH,
         height=56,
         title=_over(notes[hue]),
     )
@@ -304,15 +300,3 @@ def _over(text: str) -> alt.TitleParams:
 def _seam(frame: pl.DataFrame) -> float:
     """White between the bars, until there are so many that it would hide them."""
     return 0.5 if frame["x"].n_unique() < 150 else 0
-
-
-def _wilson() -> tuple[pl.Expr, ...]:
-    """Wilson's 95 % interval: what a share of so few can be by chance, honest at 0 and 1 too."""
-    n, p, z = pl.col("y"), pl.col("part") / pl.col("y"), 1.96
-    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    reach = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)).sqrt()
-    return (
-        p.alias("share"),
-        (middle - reach).clip(0, 1).alias("low"),
-        (middle + reach).clip(0, 1).alias("high"),
-    )

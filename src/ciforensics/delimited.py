@@ -10,7 +10,6 @@ is rejected: a reader that goes on at any price loses the records behind a quote
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 from dataclasses import dataclass
@@ -181,15 +180,13 @@ class Layout:
         """Splits well-formed records."""
         if batch.is_empty():
             return pl.DataFrame(schema={"line_no": pl.Int64} | dict.fromkeys(map(str, wanted), pl.String))
-        data: bytes = batch["text"].str.join("\n").cast(pl.Binary).item()
-        if data.startswith(codecs.BOM_UTF8):  # polars drops one at the start of what it is given
-            data = codecs.BOM_UTF8 + data
+        # A header of ours: without one polars takes the width from the first record, and its byte order mark.
+        header = pl.Series("text", [self.delimiter.join(map(str, range(self.width)))])
         found = pl.read_csv(
-            io.BytesIO(data),
+            io.BytesIO(pl.concat([header, batch["text"]]).str.join("\n").cast(pl.Binary).item()),
             separator=self.delimiter,
-            has_header=False,
-            schema={str(number): pl.String for number in range(self.width)},
             columns=wanted,
+            infer_schema=False,
             null_values=list(NULLS),
             truncate_ragged_lines=True,
         )

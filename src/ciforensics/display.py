@@ -31,6 +31,7 @@ MARK = "ciforensics"
 RIGHT = ' style="text-align:right"'
 LEFT = ' style="text-align:left"'
 _DECIMALS = 4
+_LONG = 30
 # Whole numbers that name something: a separator would only be in the way of copying them.
 _NAMES = re.compile(r"(?:^|_)(?:id|port|no|status|code|year)$")
 
@@ -69,9 +70,6 @@ class Table:
     """A table ready to be shown: texts only, the numbers already written out.
 
     Attributes:
-        caption: what the table says.
-        columns: the column names.
-        rows: the cells.
         right: for each column whether it holds numbers and so is set to the right.
         foot: how many rows there are in all, and the zone of the times.
     """
@@ -99,21 +97,18 @@ class Table:
 
     def _repr_html_(self) -> str:
         caption = f"<caption>{html.escape(self.caption)}</caption>" if self.caption else ""
-        aligned = [RIGHT if right else LEFT for right in self.right]
-        head = "".join(
-            f'<th scope="col"{align}>{html.escape(name)}</th>'
-            for name, align in zip(self.columns, aligned, strict=True)
-        )
-        body = "".join(
-            "<tr>"
-            + "".join(f"<td{a}>{html.escape(c)}</td>" for c, a in zip(row, aligned, strict=True))
-            + "</tr>\n"
-            for row in self.rows
-        )
-        foot = f'<tr><td colspan="{len(self.columns)}"{LEFT}>{html.escape(self.foot)}</td></tr>'
+        align = [RIGHT if right else LEFT for right in self.right]
+        wraps = [
+            ' class="ci-long"' * any(len(cell) > _LONG for cell in column)
+            for column in zip(*self.rows, strict=True)
+        ]
+        head = _html("th", self.columns, [f' scope="col"{style}' for style in align])
+        how = [f"{style}{wrap}" for style, wrap in zip(align, wraps, strict=False)]
+        body = "\n".join(_html("td", row, how) for row in self.rows)
+        foot = _html("td", [self.foot], [f' colspan="{len(self.columns)}"{LEFT}'])
         return (
-            f'<table class="ci-table">{caption}\n<thead><tr>{head}</tr></thead>\n'
-            f"<tbody>\n{body}</tbody>\n<tfoot>{foot}</tfoot></table>"
+            f'<table class="ci-table">{caption}\n<thead>{head}</thead>\n'
+            f"<tbody>\n{body}\n</tbody>\n<tfoot>{foot}</tfoot></table>"
         )
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -196,12 +191,7 @@ def sentence(template: str, data: Data | None = None, /, **values: object) -> Se
 
 
 def headline(template: str, data: Data | None = None, /, **values: object) -> Sentence:
-    """Says a notebook's finding in one sentence; a report puts it into its index.
-
-    Args:
-        template: as in `sentence`.
-        data: as in `sentence`.
-        values: as in `sentence`.
+    """Says a notebook's finding, as `sentence` does; a report puts it into its index.
 
     Example:
         >>> headline("{repo} asks most.", repo="acme/shop")
@@ -296,6 +286,11 @@ def _number(value: float | Decimal | None, decimals: int) -> str:
 
 def _percent(value: float | Decimal | None) -> str:
     return NOTHING if value is None else f"{value * 100:,.1f} %"
+
+
+def _html(tag: str, cells: Sequence[str], attributes: Sequence[str]) -> str:
+    pairs = zip(cells, attributes, strict=True)
+    return "<tr>" + "".join(f"<{tag}{how}>{html.escape(cell)}</{tag}>" for cell, how in pairs) + "</tr>"
 
 
 def _foot(shown: int, total: int) -> str:

@@ -10,12 +10,11 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
-import duckdb
 import polars as pl
 import polars.selectors as cs
 import vl_convert
 
-from ciforensics.display import Data, cut, visible
+from ciforensics.display import Data, cut, sentence, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +41,7 @@ MEANINGS = {
 WIDTH = 720
 HUES = 5
 SCALE = 2
+_LONGEST = 44
 # d3 would write 0k beside 3k.
 _COUNT = "format(datum.value, abs(datum.value) < 1e6 ? ',' : '~s')"
 COUNTS = alt.Axis(tickCount=5, tickMinStep=1, labelExpr=_COUNT)
@@ -89,7 +89,7 @@ class Chart:
 
     def png(self) -> bytes:
         """The picture, at twice the size that it is shown at."""
-        with alt.theme.enable("ciforensics"):
+        with alt.theme.enable("ciforensics"), alt.data_transformers.enable("default", max_rows=None):
             return vl_convert.vegalite_to_png(self.spec.to_dict(validate=False), scale=SCALE)
 
     def save(self, path: Path) -> None:
@@ -158,8 +158,11 @@ def frame_of(data: Data, columns: Mapping[str, str | None]) -> pl.DataFrame:
     if isinstance(data, pl.DataFrame):
         frame = pl.DataFrame([data[theirs].alias(ours) for ours, theirs in named.items()])
     else:
-        wanted = [duckdb.ColumnExpression(theirs).alias(ours) for ours, theirs in named.items()]
-        frame = pl.DataFrame(data.select(*wanted))
+        # Not ColumnExpression, which takes a dotted name apart.
+        quoted = {ours: theirs.replace('"', '""') for ours, theirs in named.items()}
+        frame = pl.DataFrame(
+            data.project(", ".join(f'"{theirs}" AS "{ours}"' for ours, theirs in quoted.items()))
+        )
     zoned = cs.datetime(time_zone="*")
     frame = frame.with_columns(zoned.dt.convert_time_zone("UTC").dt.replace_time_zone(None))
     frame = frame.with_columns(
@@ -182,20 +185,18 @@ def fold(frame: pl.DataFrame, key: str, *, by: str, most: int) -> tuple[pl.DataF
     sums = frame.group_by(key).agg(pl.col(by).sum()).sort(by, key, descending=[True, False], nulls_last=True)
     names = sums[key].to_list()
     kept = names if len(names) <= most + 1 else names[:most]
-    shown = _shown(kept)
-    others = f"others ({len(names) - len(kept):,})"
+    shown: dict[str | None, str] = {}
+    for name in kept:
+        shown[name] = _free(NOT_KNOWN if name is None else cut(visible(name), _LONGEST), shown)
+    others = _free(f"others ({len(names) - len(kept):,})", shown)
     folded = frame.with_columns(pl.col(key).replace_strict(shown, default=others, return_dtype=pl.String))
     return folded, [*shown.values(), *([others] if len(kept) < len(names) else [])]
 
 
-def _shown(names: Sequence[str | None], width: int = 44) -> dict[str | None, str]:
-    """Names made fit to be drawn; two that look alike once cut stay two."""
-    shown: dict[str | None, str] = {}
-    for name in names:
-        short = NOT_KNOWN if name is None else cut(visible(name), width)
-        spellings = (short if n == 1 else f"{short} ({n})" for n in count(1))
-        shown[name] = next(spelling for spelling in spellings if spelling not in shown.values())
-    return shown
+def _free(text: str, shown: Mapping[str | None, str]) -> str:
+    """Names that look alike once cut stay apart: the second is `text (2)`."""
+    spellings = (text if n == 1 else f"{text} ({n})" for n in count(1))
+    return next(spelling for spelling in spellings if spelling not in shown.values())
 
 
 def spans(frame: pl.DataFrame, bucket: timedelta | None) -> pl.DataFrame:
@@ -217,3 +218,20 @@ def drawn(frame: pl.DataFrame, notes: Mapping[str, str] | None = None) -> pl.Dat
 def total(frame: pl.DataFrame, key: str, name: str, *, of: str = "y") -> float:
     """The sum of one name's rows."""
     return float(frame.filter(pl.col(key) == name)[of].sum())
+
+
+def counted(frame: pl.DataFrame, hues: Sequence[str]) -> dict[str, str]:
+    """For each colour's name what the legend says: the name and its sum."""
+    return {hue: sentence("{hue} ({n})", hue=hue, n=total(frame, "color", hue)).text for hue in hues}
+
+
+def wilson() -> tuple[pl.Expr, ...]:
+    """Wilson's 95 % interval: what a share of so few can be by chance, honest at 0 and 1 too."""
+    n, p, z = pl.col("y"), pl.col("part") / pl.col("y"), 1.96
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    reach = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)).sqrt()
+    return (
+        p.alias("share"),
+        (middle - reach).clip(0, 1).alias("low"),
+        (middle + reach).clip(0, 1).alias("high"),
+    )

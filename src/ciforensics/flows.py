@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SLICE = 64 << 20
 """Bytes of flows that one run of mitmdump converts."""
-MAX_FLOW = 512 << 20
+MAX_FLOW = 256 << 20
 VARIABLE = "CIFORENSICS_MITMDUMP"
 
 _KEYS = (

@@ -235,7 +235,7 @@ def _too_big() -> Unreadable:
 
 
 def inflated(stream: BinaryIO, first: int, *, reduce: Callable[[Any], Any]) -> Iterator[Block]:
-    """The entries of a HAR that mitmproxy packed with zlib (`.zhar`): one block, it can only be read whole."""
+    """The entries of a HAR that mitmproxy packed with zlib (`.zhar`), which is read whole: one block."""
     plain = _Inflated(stream)
     inner = io.BufferedReader(plain, STEP)
     texts: list[str] = []

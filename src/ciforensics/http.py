@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-_URL = (
-    r"^(?:(?<scheme>[A-Za-z][A-Za-z0-9+.-]*)://)?(?:[^/?#@]*@)?(?<host>[^/?#]*)(?<path>[^?#]*)(?:\?(?<query>[^#]*))?"
-)
-_GIT_PATH = r"^/(.+?)(?:\.git)?/(?:info/refs|git-upload-pack|git-receive-pack|info/lfs(?:/.*)?)$"
+_SCHEME = r"^[A-Za-z][A-Za-z0-9+.-]*$"
 _API_PATH = r"^(?:/api/v3)?/repos/([^/]+/[^/]+)"
 _ARCHIVE_PATH = r"^/([^/]+/[^/]+)/(?:archive|tarball|zipball|tar\.gz|zip|legacy\.tar\.gz|legacy\.zip|releases/download)/"
 _REGISTRY_HOST = (
@@ -32,45 +29,73 @@ def urls(distinct: pl.Series) -> pl.DataFrame:
         >>> urls(pl.Series(["https://github.com/Acme/Web.git/info/refs?service=git-upload-pack"])).row(0)[1:]
         ('github.com', '/Acme/Web.git/info/refs', 'service=git-upload-pack', 'acme/web', 'git-upload-pack')
     """
-    parts = pl.col("url").str.extract_groups(_URL).struct
-    host, path, query = pl.col("host"), pl.col("path"), pl.col("query").fill_null("")
-    git = path.str.ends_with("/info/refs") | path.str.contains(r"/git-(?:upload|receive)-pack$")
-    api = host.str.starts_with("api.") | path.str.contains(r"^/api/(?:v3|graphql)(?:/|$)")
+    path, query = pl.col("path"), pl.col("query").fill_null("")
+    git = path.str.ends_with("/info/refs") | path.str.ends_with("/git-upload-pack") | path.str.ends_with("/git-receive-pack")
     receive = path.str.ends_with("/git-receive-pack") | query.str.contains("service=git-receive-pack", literal=True)
-    archive = host.str.starts_with("codeload.") | path.str.contains(_ARCHIVE_PATH)
-    return (
-        pl.DataFrame({"url": distinct.cast(pl.String)})
-        .with_columns(parts.unnest())
-        .with_columns(
-            host=pl.when(pl.col("scheme").str.to_lowercase() == "http")
-            .then(host.str.to_lowercase().str.strip_suffix(":80"))
-            .otherwise(host.str.to_lowercase().str.strip_suffix(":443")),
-            path=pl.when(path != "").then(path),
-            query=pl.when(pl.col("query") != "").then(pl.col("query")),
-        )
-        .with_columns(
-            service=pl.when(git & receive)
-            .then(pl.lit("git-receive-pack"))
-            .when(git)
-            .then(pl.lit("git-upload-pack"))
-            .when(path.str.contains(r"/info/lfs(?:/|$)"))
-            .then(pl.lit("lfs"))
-            .when(api)
-            .then(pl.lit("api"))
-            .when(archive)
+    api = pl.col("host").str.starts_with("api.") | path.str.starts_with("/api/v3/") | path.str.starts_with("/api/graphql")
+    frame = _apart(distinct).with_columns(
+        service=pl.when(git & receive)
+        .then(pl.lit("git-receive-pack"))
+        .when(git)
+        .then(pl.lit("git-upload-pack"))
+        .when(path.str.contains("/info/lfs", literal=True))
+        .then(pl.lit("lfs"))
+        .when(api)
+        .then(pl.lit("api")),
+        asked_repo=pl.lit(None, pl.String),
+    )
+    # Most URLs of a CI fleet are git's; the others' patterns cost more and are tried on what is left only.
+    kinds = frame.with_row_index("nth").partition_by("service", as_dict=True)
+    known = [_asked_repo(part, str(service)) for (service,), part in kinds.items()]
+    return pl.concat(known).sort("nth").select("url", "host", "path", "query", "asked_repo", "service") if known else frame
+
+
+def _apart(distinct: pl.Series) -> pl.DataFrame:
+    """Scheme, host, path and query by plain splits: a third of the time of one pattern with groups."""
+    frame = pl.DataFrame({"url": distinct.cast(pl.String)})
+    plain = pl.col("url").str.split("#").list.first() if distinct.str.contains("#", literal=True).any() else pl.col("url")
+    both = plain.str.splitn("://", 2).struct
+    has_scheme = both[1].is_not_null() & both[0].str.contains(_SCHEME)
+    frame = frame.with_columns(
+        scheme=pl.when(has_scheme).then(both[0].str.to_lowercase()),
+        rest=pl.when(has_scheme).then(both[1]).otherwise(plain),
+    )
+    address = pl.col("rest").str.splitn("?", 2).struct
+    frame = frame.with_columns(address=address[0], query=address[1])
+    slash = pl.col("address").str.splitn("/", 2).struct
+    host = slash[0].str.to_lowercase()
+    if frame["address"].str.contains("@", literal=True).any():
+        host = host.str.split("@").list.last()
+    return frame.select(
+        "url",
+        host=pl.when(pl.col("scheme") == "http").then(host.str.strip_suffix(":80")).otherwise(host.str.strip_suffix(":443")),
+        path=pl.when(slash[1].is_not_null()).then(pl.concat_str(pl.lit("/"), slash[1])),
+        query=pl.when(pl.col("query") != "").then(pl.col("query")),
+    )
+
+
+def _asked_repo(part: pl.DataFrame, service: str) -> pl.DataFrame:
+    path = pl.col("path")
+    if service.startswith("git-"):
+        repo = path.str.strip_suffix("/info/refs").str.strip_suffix("/git-upload-pack").str.strip_suffix("/git-receive-pack")
+        repo = repo.str.strip_prefix("/").str.strip_suffix(".git")
+    elif service == "lfs":
+        repo = path.str.splitn("/info/lfs", 2).struct[0].str.strip_prefix("/").str.strip_suffix(".git")
+    elif service == "api":
+        repo = path.str.extract(_API_PATH)
+    else:
+        archive = pl.col("host").str.starts_with("codeload.") | path.str.contains(_ARCHIVE_PATH)
+        registry = pl.col("host").str.contains(_REGISTRY_HOST) | path.str.contains(r"^/v2(?:/|$)")
+        repo = path.str.extract(_ARCHIVE_PATH)
+        part = part.with_columns(
+            service=pl.when(archive)
             .then(pl.lit("archive"))
-            .when(host.str.contains(_REGISTRY_HOST) | path.str.contains(r"^/v2(?:/|$)"))
+            .when(registry)
             .then(pl.lit("registry"))
             .when(pl.col("url").is_not_null())
-            .then(pl.lit("other")),
-            asked_repo=pl.coalesce(
-                path.str.extract(_GIT_PATH),
-                pl.when(api).then(path.str.extract(_API_PATH)),
-                path.str.extract(_ARCHIVE_PATH),
-            ).str.to_lowercase(),
+            .then(pl.lit("other"))
         )
-        .select("url", "host", "path", "query", "asked_repo", "service")
-    )
+    return part.with_columns(asked_repo=repo.str.to_lowercase())
 
 
 def user_agents(distinct: pl.Series) -> pl.DataFrame:

@@ -6,10 +6,9 @@ import difflib
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,14 +109,16 @@ def ingest(
     _check(how)
     case = Path(case)
     found = find_files(paths, leave_out=case)
-    with store.writing(case, waiting=on_wait) as copy, ThreadPoolExecutor(2) as pool:
-        run = _Run(copy.con, load.Loader(copy.con, key=redact.load_key(), pool=pool), how, verify, max_uncompressed, on_bytes)
+    with store.writing(case, waiting=on_wait) as copy, ThreadPoolExecutor(2) as pool, ThreadPoolExecutor(1) as writer:
+        loader = load.Loader(copy.con, key=redact.load_key(), pool=pool, writer=writer)
+        run = _Run(copy.con, loader, how, verify, max_uncompressed, on_bytes)
         reports = []
         for path in found:
             reports.append(run.file(path))
             on_file(reports[-1])
         if all(report.status in {"unknown", "unreadable", "empty"} for report in reports):
             raise _nothing(paths, reports)
+        run.settle_paths()
         if any(report.status in {"new", "grown"} for report in reports) or run.moved:
             copy.con.execute("DELETE FROM store.twins; INSERT INTO store.twins FROM twins_found")
             copy.changed = True
@@ -193,6 +194,7 @@ class _Run:
         self.limit = limit
         self.on_bytes = on_bytes
         self.known = {file.file_id: file for file in identify.known_files(con)}
+        self.found: dict[int, list[str]] = {}
         self.moved = False
 
     def file(self, path: Path) -> FileReport:
@@ -204,7 +206,10 @@ class _Run:
             self.con.execute("ROLLBACK")
             return FileReport(self._name(path), "unreadable", str(error))
         self.con.execute("COMMIT")
-        self.known = {file.file_id: file for file in identify.known_files(self.con)}
+        if report.status in {"new", "grown"}:
+            self.known = {file.file_id: file for file in identify.known_files(self.con)}
+        if report.file_id:
+            self.found.setdefault(report.file_id, []).append(report.path)
         return report
 
     def _file(self, path: Path) -> FileReport:
@@ -220,17 +225,19 @@ class _Run:
             return self._read(path, head, options, file_id=before.file_id, status="grown")
         if match is None or before is None:
             return self._read(path, head, options, file_id=max(self.known, default=0) + 1, status="new")
-        self._move(path, before)
         if not match[1]:
             return self._report(before.file_id, path, "unchanged")
         load.forget(self.con, before.file_id, from_line=before.boundary.line_no)
         return self._read(path, head, options, file_id=before.file_id, status="grown", before=before)
 
-    def _move(self, path: Path, before: identify.Known) -> None:
-        """A file that is no longer where it was has been renamed or rotated."""
-        if before.path != self._name(path) and not Path(before.path).exists():
-            self.con.execute("UPDATE files SET path = ? WHERE file_id = ?", [self._name(path), before.file_id])
-            self.moved = True
+    def settle_paths(self) -> None:
+        """Renamed and rotated files: each is now where it was found, unless it was not looked for where it was."""
+        taken = {path for paths in self.found.values() for path in paths}
+        for file_id, paths in self.found.items():
+            was = self.known[file_id].path
+            if was not in paths and (was in taken or not Path(was).exists()):
+                self.con.execute("UPDATE files SET path = ? WHERE file_id = ?", [paths[0], file_id])
+                self.moved = True
 
     def _read(
         self,
@@ -249,8 +256,7 @@ class _Run:
         start = before.boundary if before else stream.Position()
         loaded = load.Loaded(end=start)
         if before:
-            settled = dict(before.settled)
-            loaded.settled = load.Counts(**{**settled, "skipped": Counter(settled["skipped"])})
+            loaded.settled = load.Counts.from_dict(before.settled)
             loaded.in_order = before.in_order
             loaded.last_ts = load.time_range(self.con, file_id, log.fills)[1]
         hashes = stream.Hashes()
@@ -321,7 +327,7 @@ class _Run:
             "boundary_line": loaded.end.line_no, "tail_sha256": hashes.tail.hexdigest(),
             "header_bytes": total.header_bytes, "blank_bytes": total.blank_bytes,
             "record_bytes": loaded.settled.record_bytes, "provisional_bytes": loaded.tail_bytes,
-            "settled": json.dumps(asdict(loaded.settled)), "options": json.dumps(options),
+            "settled": json.dumps(loaded.settled.as_dict()), "options": json.dumps(options),
         })  # fmt: skip
         if start.offset == 0:
             self.con.execute("DELETE FROM store.segments WHERE file_id = ?", [file_id])

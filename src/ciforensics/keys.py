@@ -130,7 +130,7 @@ def find(
         Unreadable: they are not, and the user said so.
 
     Example:
-        >>> seen = {"Time": 1, "http.method": "GET", "url": "https://x/", "statusCode": 200, "ua": "git/2.39.5"}
+        >>> seen = {"Time": 1, "http.method": "GET", "url": "https://x/", "statusCode": 200, "ua": "git/2"}
         >>> paths, kind = find([seen], {}, forced=False)
         >>> paths["ts"], paths["status"], kind
         (['$."Time"'], ['$."statusCode"', '$."status"'], 'start')

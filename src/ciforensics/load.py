@@ -7,8 +7,8 @@ inserts stay in order on the thread that asked.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,8 @@ _STORED = (
     "line_no", "ts", "ts_kind", "ts_resolution_ms", "method", "url_id", "status", "user_agent_id", "authenticated",
     "request_bytes", "response_bytes", "duration_ms", "client_ip", "client_port", "request_id", "actor",
 )  # fmt: skip
+_APART = ("url", "user_agent")
+_AHEAD = 3
 _TIME = {"jobs": "started_at", "pods": "from_ts"}
 
 
@@ -51,6 +53,15 @@ class Counts:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.skipped.update(other.skipped)
 
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON keeps them (`dataclasses.asdict` counts the items of a Counter)."""
+        return {**vars(self), "skipped": dict(self.skipped)}
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> Counts:
+        """Back from `as_dict`."""
+        return cls(**{**kept, "skipped": Counter(kept["skipped"])})
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -58,8 +69,6 @@ class Prepared:
 
     batch: stream.Batch
     rows: Mapping[str, pl.DataFrame]
-    urls: pl.DataFrame
-    user_agents: pl.DataFrame
     rejected: pl.DataFrame
     counts: Counts
     times: tuple[datetime, datetime, bool] | None
@@ -102,39 +111,15 @@ def prepare(batch: stream.Batch, parse: Any, key: bytes) -> Prepared:
     if counts.records != counts.rows + counts.rejected + counts.skipped.total():
         raise AssertionError(f"records do not add up, a defect of ciforensics: {counts}")
     rows = {}
-    urls = user_agents = pl.DataFrame()
     for name, frame in parsed.rows.items():
-        if frame.is_empty():
-            continue
-        clean = frame
-        if name == "requests":
-            clean, urls, found = _apart(clean, "url", key)
+        if len(frame):
+            rows[name], found = redact.frame(frame, key=key, skip=_APART if name == "requests" else ())
             counts.redacted += found
-            urls = urls.hstack(http.urls(urls["url"]).drop("url"))
-            clean, user_agents, found = _apart(clean, "user_agent", key)
-            counts.redacted += found
-            user_agents = user_agents.hstack(http.user_agents(user_agents["user_agent"]).drop("user_agent"))
-        rows[name], found = redact.frame(clean, key=key)
-        counts.redacted += found
     # Redacted before it is cut: a cut through a token would leave a piece that no longer looks like one.
     rejected, found = redact.frame(pl.concat([batch.rejected, parsed.rejected]), key=key)
     counts.redacted += found
     rejected = rejected.with_columns(pl.col("text").str.slice(0, MAX_TEXT))
-    return Prepared(batch, rows, urls, user_agents, rejected, counts, _times(rows))
-
-
-def _apart(frame: pl.DataFrame, column: str, key: bytes) -> tuple[pl.DataFrame, pl.DataFrame, int]:
-    """Replaces a column by `<column>_id`; gives the distinct values, redacted, and the secrets in all rows."""
-    ident = f"{column}_id"
-    raw = frame.select(pl.col(column).drop_nulls().unique(maintain_order=True)).with_columns(
-        pl.int_range(pl.len(), dtype=pl.Int64).alias(ident)
-    )
-    clean, found = redact.frame(raw, key=key)
-    if found:  # once for each distinct value; the count is of rows
-        held = raw.filter(raw[column] != clean[column])
-        found = redact.frame(frame.select(column).join(held, on=column, how="semi"), key=key)[1]
-    rows = frame.join(raw, on=column, how="left", maintain_order="left").drop(column)
-    return rows, clean.select(ident, column), found
+    return Prepared(batch, rows, rejected, counts, _times(rows))
 
 
 def _times(rows: Mapping[str, pl.DataFrame]) -> tuple[datetime, datetime, bool] | None:
@@ -146,68 +131,121 @@ def _times(rows: Mapping[str, pl.DataFrame]) -> tuple[datetime, datetime, bool] 
     return (ts[0], ts[-1], ts.is_sorted()) if len(ts) else None
 
 
+class _Values:
+    """The distinct values of one column of `requests`: each is redacted and taken apart once.
+
+    Args:
+        con: the case.
+        column: `url` or `user_agent`.
+        take_apart: values to a frame of the column and what can be read out of it.
+        key: of the redaction.
+    """
+
+    MOST = 1_000_000  # remembered at a time: a file of nothing but new urls must not fill the memory
+
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, column: str, take_apart: Callable[[pl.Series], pl.DataFrame], key: bytes
+    ) -> None:
+        self.column = column
+        self.ident = f"{column}_id"
+        self._take_apart = take_apart
+        self._key = key
+        self._next = con.execute(f"SELECT coalesce(max({self.ident}) + 1, 1) FROM store.{column}s").fetchall()[0][0]
+        self._seen = pl.DataFrame(schema={column: pl.String, self.ident: pl.Int64, "secrets": pl.Int64})
+
+    def number(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+        """Replaces the column by its id; gives the values that are new and the secrets that the rows held."""
+        if self.column not in frame.columns:
+            return frame, pl.DataFrame(), 0
+        distinct = frame.select(pl.col(self.column).drop_nulls().unique())
+        new = distinct.join(self._seen, on=self.column, how="anti").sort(self.column)
+        values = pl.DataFrame()
+        if len(new):
+            if len(self._seen) + len(new) > self.MOST:
+                self._seen, new = self._seen.clear(), distinct.sort(self.column)
+            values = self._learn(new)
+        rows = frame.join(self._seen, on=self.column, how="left", maintain_order="left")
+        return rows.drop(self.column, "secrets"), values, int(rows["secrets"].sum())
+
+    def _learn(self, new: pl.DataFrame) -> pl.DataFrame:
+        clean, found = redact.frame(new, key=self._key)
+        idents = pl.int_range(self._next, self._next + len(new), dtype=pl.Int64, eager=True).alias(self.ident)
+        secrets = pl.zeros(len(new), pl.Int64, eager=True)
+        if found:
+            held = [redact.text(raw, key=self._key)[1] if raw != out else 0
+                    for raw, out in zip(new[self.column], clean[self.column], strict=True)]  # fmt: skip
+            secrets = pl.Series(held, dtype=pl.Int64)
+        self._next += len(new)
+        self._seen = pl.concat([self._seen, new.with_columns(idents, secrets.alias("secrets"))])
+        return self._take_apart(clean[self.column]).with_columns(idents)
+
+
 class Loader:
-    """Inserts what it is given into a case; hands out the ids of urls and user agents.
+    """Inserts what it is given into a case.
 
     Args:
         con: the case, open to be written.
         key: of the redaction.
         pool: parses and redacts.
+        writer: one thread that inserts, so that reading goes on meanwhile.
     """
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, *, key: bytes, pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, *, key: bytes, pool: ThreadPoolExecutor, writer: ThreadPoolExecutor
+    ) -> None:
         self._con = con
         self._key = key
         self._pool = pool
-        self._next = {
-            name: con.execute(f"SELECT coalesce(max({name}_id) + 1, 1) FROM store.{name}s").fetchall()[0][0]
-            for name in ("url", "user_agent")
-        }
+        self._writer = writer
+        self._values = (_Values(con, "url", http.urls, key), _Values(con, "user_agent", http.user_agents, key))
 
     def load(
         self, batches: Iterable[stream.Batch], *, reader: source.Reader, source_name: str, file_id: int, loaded: Loaded
     ) -> None:
         """Loads the batches of one file, in order; adds what they came to to `loaded`."""
-        waiting: deque[Future[Prepared]] = deque()
+        waiting: deque[Future[None]] = deque()
         try:
             for batch in batches:
-                waiting.append(self._pool.submit(prepare, batch, reader.parse, self._key))
-                if len(waiting) > 2:
-                    self._insert(waiting.popleft().result(), source_name, file_id, loaded)
+                prepared = self._pool.submit(prepare, batch, reader.parse, self._key)
+                waiting.append(self._writer.submit(self._insert, prepared, source_name, file_id, loaded))
+                if len(waiting) > _AHEAD:
+                    waiting.popleft().result()
             while waiting:
-                self._insert(waiting.popleft().result(), source_name, file_id, loaded)
+                waiting.popleft().result()
         finally:
             for future in waiting:
                 future.cancel()
+            wait(waiting)
 
-    def _insert(self, prepared: Prepared, source_name: str, file_id: int, loaded: Loaded) -> None:
+    def _insert(self, future: Future[Prepared], source_name: str, file_id: int, loaded: Loaded) -> None:
+        prepared = future.result()
+        counts, batch = prepared.counts, prepared.batch
         place = {"source": source_name, "file_id": file_id}
         for name, frame in prepared.rows.items():
             if name == "requests":
-                self._insert_requests(prepared, frame, file_id)
+                counts.redacted += self._insert_requests(frame, file_id)
             else:
                 self._write(name, frame, **place)
         self._write("rejected", prepared.rejected, **place)
-        batch = prepared.batch
         if batch.provisional:
-            loaded.provisional.add(prepared.counts)
+            loaded.provisional.add(counts)
             loaded.tail_bytes += batch.data
         else:
-            loaded.settled.add(prepared.counts)
+            loaded.settled.add(counts)
             loaded.end = batch.end
         if prepared.times:
             first, last, in_order = prepared.times
             loaded.in_order &= in_order and (loaded.last_ts is None or loaded.last_ts <= first)
             loaded.last_ts = last
 
-    def _insert_requests(self, prepared: Prepared, frame: pl.DataFrame, file_id: int) -> None:
-        apart = {"url": prepared.urls, "user_agent": prepared.user_agents}
-        for name, values in apart.items():
-            ident, first = f"{name}_id", self._next[name]
-            self._write(f"store.{name}s", values.with_columns(pl.col(ident) + first))
-            frame = frame.with_columns(pl.col(ident) + first)
-            self._next[name] += len(values)
+    def _insert_requests(self, frame: pl.DataFrame, file_id: int) -> int:
+        secrets = 0
+        for values in self._values:
+            frame, new, found = values.number(frame)
+            self._write(f"store.{values.column}s", new)
+            secrets += found
         self._write("store.requests", frame.select([c for c in _STORED if c in frame.columns]), file_id=file_id)
+        return secrets
 
     def _write(self, table: str, frame: pl.DataFrame, **constants: Any) -> None:
         if frame.is_empty():

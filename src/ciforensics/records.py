@@ -31,7 +31,8 @@ class Block:
         records: the records, in order.
         end: bytes from the stream's start position to the end of the last of them.
         blank: bytes among those that belong to no record.
-        provisional: the records may change when the file grows.
+        provisional: the records may change when the file grows. Only provisional blocks follow such a
+            one; those without records cover more bytes of what it began.
     """
 
     records: pl.DataFrame

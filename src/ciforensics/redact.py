@@ -1,9 +1,9 @@
-"""Secrets out, before anything is written; `sensitive` says where they stand.
+"""Secrets out, before anything is written; `secret_shapes` and `secret_names` say where they stand.
 
-A secret becomes `[redacted:KIND]`. A token also gets eight hex digits of a keyed hash, `[redacted:ghs:1f0c2a9b]`, so
-that one token can be followed through all logs; passwords, cookies and basic-auth blobs get none, as they are short
-enough to be guessed by whoever has the key. Userinfo leaves a URL without a mark: brackets in an authority are an
-IPv6 address to every URL parser.
+A secret becomes `[redacted:KIND]`. A token also gets eight hex digits of a keyed hash, so that one token can
+be followed through all logs: `[redacted:ghs:1f0c2a9b]`. Passwords, cookies and basic-auth blobs get none:
+they are short enough to be guessed by whoever has the key. Userinfo leaves a URL without a mark, because
+brackets in an authority are an IPv6 address to every URL parser.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ import hmac
 import json
 import math
 import os
+import re
 import secrets
 import tempfile
-from collections.abc import Callable, Collection, Iterable
+from itertools import count as numbers
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import platformdirs
 import polars as pl
 
+from ciforensics import secret_names, secret_shapes
 from ciforensics.errors import CiforensicsError
-from ciforensics.sensitive import (
-    NEEDLES,
-    NOTHING,
-    RULES,
-    SCHEME,
-    TOKENS,
-    Span,
-    is_basic,
-    is_folder,
-    kind_of,
-    shape,
-)
+from ciforensics.secret_names import SCHEME, kind_of
+from ciforensics.secret_shapes import NOTHING, TOKENS, Span, is_basic, shape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+RULES = (*secret_shapes.RULES, *secret_names.RULES)
+NEEDLES = tuple(dict.fromkeys(needle for rule in RULES for needle in rule.needles))
+"""A text without any of these, whatever the case, holds no secret."""
 
 JSON_COLUMNS = ("metadata", "attributes")
+_PLAIN = re.compile(r"(?:https?://)?[\w.~/?&=#+-]*+", re.ASCII)
 
 
 def load_key() -> bytes:
@@ -92,31 +92,40 @@ def text(value: str, *, key: bytes) -> tuple[str, int]:
         The text without its secrets, and how many there were. Redacted text comes back as it is, with 0.
 
     Example:
-        >>> text("curl -H 'Authorization: Basic dXNlcjpodW50ZXIy' https://me:hunter2@example.org/", key=b"k" * 32)
-        ("curl -H 'Authorization: Basic [redacted:basic]' https://example.org/", 2)
+        >>> text("curl -u me:hunter2 https://me:hunter2@example.org/", key=b"k" * 32)
+        ('curl -u [redacted:password] https://example.org/', 2)
     """
-    total = 0
+    lower = value.lower()
+    # A hit takes text away and puts a mark there; neither makes a needle where none was.
+    # Without quotes, blanks and escapes no value can reach beyond its delimiters: one pass is enough.
+    plain = _PLAIN.fullmatch(value)
+    active = [spans for needles, spans in RULES if _holds_any(lower, needles)]
+    total, again = 0, True
     while (
-        True
-    ):  # until nothing is found: what is left is stable. Ends, as each hit leaves fewer unmarked characters.
-        count, lower = 0, value.lower()
-        for needles, spans in RULES:
-            for needle in needles:
-                if needle in lower:
-                    value, hits = _replace(value, spans(value), key)
-                    count += hits
-                    break
-        if not count:
-            return value, total
+        again
+    ):  # until nothing is found, so that the result is stable: each hit leaves fewer unmarked letters
+        count = 0
+        for spans in active:
+            value, hits = _replace(value, spans(value), key)
+            count += hits
         total += count
+        again = count > 0 and not plain
+    return value, total
+
+
+def _holds_any(lower: str, needles: tuple[str, ...]) -> bool:
+    for needle in needles:  # noqa: SIM110 (`any` over a generator costs twice as much)
+        if needle in lower:
+            return True
+    return False
 
 
 def frame(rows: pl.DataFrame, *, key: bytes, skip: Collection[str] = ()) -> tuple[pl.DataFrame, int]:
     """Takes the secrets out of all text columns, in bulk: each distinct suspicious text is read once.
 
     Args:
-        rows: the rows; `metadata` and `attributes` hold JSON and stay JSON, with values under names like `password`
-            gone whatever they are; `args` is read as what follows the `command` beside it.
+        rows: the rows; `metadata` and `attributes` hold JSON and stay JSON, and values under names like
+            `password` go whatever they are; `args` is read as what follows the `command` beside it.
         key: what `load_key` gives.
         skip: columns to leave alone.
 
@@ -124,27 +133,28 @@ def frame(rows: pl.DataFrame, *, key: bytes, skip: Collection[str] = ()) -> tupl
         The rows in their order, and how many secrets they held.
 
     Example:
-        >>> rows = pl.DataFrame({"url": ["https://me:hunter2@example.org/a.git"] * 2, "metadata": ['{"pwd": 1}', None]})
+        >>> rows = pl.DataFrame({"url": ["https://me:x@h/a.git"] * 2, "metadata": ['{"pwd": 1}', None]})
         >>> redacted, count = frame(rows, key=b"k" * 32)
         >>> redacted.rows(), count
-        ([('https://example.org/a.git', '{"pwd": "[redacted:password]"}'), ('https://example.org/a.git', None)], 3)
+        ([('https://h/a.git', '{"pwd": "[redacted:password]"}'), ('https://h/a.git', None)], 3)
     """
     total = 0
     for name, dtype in rows.schema.items():
         if dtype != pl.String or name in skip:
             continue
-        column = rows[name]
-        # JSON may spell any letter as \\u0074.
-        needles, clean = ([*NEEDLES, "\\u00"], _json) if name in JSON_COLUMNS else (list(NEEDLES), text)
+        column, before = rows[name], total
+        needles, clean = list(NEEDLES), text
+        if name in JSON_COLUMNS:
+            needles, clean = [*NEEDLES, "\\u00"], _json  # JSON may spell any letter as \u0074
         if name == "args" and "command" in rows.columns:
             # `-p` is a password behind `login` only, and that word stands in the other column.
-            login = rows["command"] == "login"
-            column, count = _column(column, column.is_not_null() & login.fill_null(value=False), _login, key)
+            login = (rows["command"] == "login") & column.is_not_null()
+            column, count = _column(column, login, _login, key)
             total += count
-        suspect = column.str.contains_any(needles, ascii_case_insensitive=True).fill_null(value=False)
+        suspect = column.str.contains_any(needles, ascii_case_insensitive=True)
         column, count = _column(column, suspect, clean, key)
         total += count
-        if count:
+        if total > before:
             rows = rows.with_columns(column)
     return rows, total
 
@@ -152,7 +162,7 @@ def frame(rows: pl.DataFrame, *, key: bytes, skip: Collection[str] = ()) -> tupl
 def _column(
     column: pl.Series, chosen: pl.Series, clean: Callable[..., tuple[str, int]], key: bytes
 ) -> tuple[pl.Series, int]:
-    places = chosen.arg_true()
+    places = chosen.fill_null(value=False).arg_true()
     if places.is_empty():
         return column, 0
     texts = column.gather(places).rename("text").to_frame()
@@ -173,32 +183,20 @@ def _login(args: str, *, key: bytes) -> tuple[str, int]:
 
 
 def _json(value: str, *, key: bytes) -> tuple[str, int]:
-    """JSON text without secrets, valid if it was; what Python cannot hold (depth, huge numbers) ends as a string."""
+    """JSON stays JSON; what Python cannot hold (depth, huge numbers) becomes a string."""
     total = 0
     while True:
         try:
-            found = json.loads(value, object_pairs_hook=_object, parse_float=_finite)
-            walked, count = _walk(found, key)
+            found, count = _walk(json.loads(value, object_pairs_hook=_object, parse_float=_finite), key)
         except json.JSONDecodeError:
-            redacted, count = text(value, key=key)
-            return redacted, total + count
+            return text(value, key=key)
         except (RecursionError, ValueError):
             redacted, count = text(value, key=key)
-            return (json.dumps(redacted), total + count) if count else (value, total)
-        # In lists of arguments and in pairs of name and value, the name stands in another string than the value.
-        redacted, more = text(json.dumps(walked) if count else value, key=key)
-        if not count + more:
+            return (json.dumps(redacted) if count else value), count
+        if not count:
             return value, total
-        value = redacted if _is_json(redacted) else json.dumps(redacted)
-        total += count + more
-
-
-def _is_json(value: str) -> bool:
-    try:
-        json.loads(value)
-    except ValueError:
-        return False
-    return True
+        value = json.dumps(found)
+        total += count
 
 
 def _finite(number: str) -> float:
@@ -210,42 +208,57 @@ def _finite(number: str) -> float:
 def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """A name given twice, in the log or by redaction, must not cost a value."""
     found: dict[str, Any] = {}
+    nth = numbers(2)
     for name, value in pairs:
-        free, nth = name, 1
+        free = name
         while free in found:
-            nth += 1
-            free = f"{name} ({nth})"
+            free = f"{name} ({next(nth)})"
         found[free] = value
     return found
 
 
-def _walk(node: Any, key: bytes) -> tuple[Any, int]:
+def _walk(node: Any, key: bytes, kind: str | None = None) -> tuple[Any, int]:
+    """A JSON value without secrets, and their number; `kind` is what the name in front of it announces."""
+    if kind and node not in ({}, []):
+        mark = _hide(kind, node if isinstance(node, str) else json.dumps(node), key)
+        return (node, 0) if mark is None else (mark, 1)
     if isinstance(node, str):
         return text(node, key=key)
     if isinstance(node, list):
-        items = [_walk(item, key) for item in node]
+        login = "login" in node
+        items = [
+            _walk(item, key, _announced(name, item, login))
+            for name, item in zip([None, *node], node, strict=False)
+        ]
         return [item for item, _ in items], sum(count for _, count in items)
     if not isinstance(node, dict):
         return node, 0
-    pairs, total = [], 0
+    beside = node.get("name", node.get("key"))
+    members = []
     for name, value in node.items():
-        new_name, count = text(name, key=key)
-        total += count
-        plain = value if isinstance(value, str) else json.dumps(value)
-        kind = kind_of(name) if value not in ({}, []) else None
-        if kind:
-            mark = None if is_folder(name, plain) else _hide(kind, plain, key)
-            pairs.append((new_name, value if mark is None else mark))
-            total += mark is not None
-        else:
-            new, count = _walk(value, key)
-            pairs.append((new_name, new))
-            total += count
-    return _object(pairs), total
+        # HAR and pod specs write {"name": "DB_PASSWORD", "value": "x"}.
+        called = beside if name.lower() == "value" and isinstance(beside, str) else name
+        folder = isinstance(value, str) and secret_names.is_folder(called, value)
+        members.append((text(name, key=key), _walk(value, key, None if folder else kind_of(called))))
+    return _object((name, value) for (name, _), (value, _) in members), sum(
+        n + m for (_, n), (_, m) in members
+    )
+
+
+def _announced(name: Any, item: Any, login: bool) -> str | None:  # noqa: FBT001
+    """The kind of an item of a list, by the flag or header name in front of it."""
+    if not isinstance(name, str) or not isinstance(item, str):
+        return None
+    if (name == "-p" and login) or (name in ("-u", "--user") and secret_names.is_user_and_password(item)):
+        return "password"
+    kind = kind_of(name.lstrip("-"))
+    flag = name.startswith("-") and not secret_names.is_build_secret(item)
+    return kind if flag or kind in ("authorization", "cookie") else None
 
 
 def _replace(value: str, spans: Iterable[Span], key: bytes) -> tuple[str, int]:
-    parts, done, count = [], 0, 0
+    parts: list[str] = []
+    done = count = 0
     for begin, end, kind in spans:
         mark = _hide(kind, value[begin:end], key)
         if mark is not None:

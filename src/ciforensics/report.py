@@ -14,7 +14,7 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jinja2
 from markupsafe import Markup
@@ -32,17 +32,35 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 _GENERATOR = '<meta name="generator" content="ciforensics">'
-_HARMLESS = "\n\t"
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one output shows: a picture with its text, HTML of our own making, or text."""
+
+    text: str
+    image: str = ""
+    width: int | None = None
+    html: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell: prose, or code and what it shows."""
+
+    prose: str = ""
+    code: str = ""
+    outputs: Sequence[Output] = ()
 
 
 @dataclass(frozen=True)
 class Page:
-    """What the index and the neighbours need to know of a notebook that ran."""
+    """A notebook that ran, as it is shown, and what the index says of it."""
 
     name: str
     question: str
     headline: str
-    cells: list[dict[str, Any]]
+    cells: Sequence[Cell]
 
 
 def report(  # noqa: PLR0913 (keyword-only)
@@ -136,41 +154,50 @@ def _write(ran: Mapping[str, NotebookNode], folder: Path, index: Path, case: str
 
 
 def _page(name: str, notebook: NotebookNode) -> Page:
+    markdown = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    headlines = [o.data["text/plain"] for o in outputs if o.get("metadata", {}).get(MARK) == "headline"]
+    heading = re.search(r"^#\s+(.+?)\s*$", "\n".join(markdown), re.MULTILINE)
+    return Page(
+        name=name,
+        question=re.sub(r"[`*]", "", heading[1]) if heading else name,
+        headline=visible(" ".join(headlines)),
+        cells=_cells(notebook),
+    )
+
+
+def _cells(notebook: NotebookNode) -> list[Cell]:
     prose = MarkdownWithMath(_Prose())
-    cells = [
-        {
-            "prose": _trusted(prose.render(cell.source)) if cell.cell_type == "markdown" else "",
-            "code": visible(cell.source, keep=_HARMLESS) if cell.cell_type == "code" else "",
-            "outputs": [_output(output) for output in cell.get("outputs", [])],
-        }
-        for cell in notebook.cells
-    ]
-    markdown = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    heading = re.search(r"^#\s+(.+?)\s*$", markdown, re.MULTILINE)
-    headlines = [
-        output.data.get("text/plain", "")
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if output.get("metadata", {}).get(MARK) == "headline"
-    ]
-    question = re.sub(r"[`*]", "", heading[1]) if heading else name
-    return Page(name, question, visible(" ".join(headlines)), cells)
+    cells: list[Cell] = []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cells.append(Cell(prose=_trusted(prose.render(cell.source))))
+            continue
+        code = _plain(cell.source)
+        if (
+            cells and cells[-1].code and not cells[-1].outputs
+        ):  # cells that show nothing fold up with the next
+            code = f"{cells.pop().code}\n\n{code}"
+        cells.append(Cell(code=code, outputs=[_output(output) for output in cell.get("outputs", [])]))
+    return cells
 
 
-def _output(output: NotebookNode) -> dict[str, Any]:
-    """One output as the template takes it: a picture, HTML of our own making, or text."""
+def _output(output: NotebookNode) -> Output:
     if output.output_type == "stream":
-        return {"text": visible(output.text, keep=_HARMLESS)}
+        return Output(_plain(output.text))
     if output.output_type == "error":
-        return {"text": visible("\n".join(output.traceback), keep=_HARMLESS)}
+        return Output(_plain("\n".join(output.traceback)))
     data, metadata = output.data, output.get("metadata", {})
-    text = visible(str(data.get("text/plain", data.get("text/html", ""))), keep=_HARMLESS)
+    text = _plain(data.get("text/plain", data.get("text/html", "")))
     if "image/png" in data:
-        width = metadata.get("image/png", {}).get("width")
-        return {"image": "".join(data["image/png"].split()), "width": width, "text": text}
+        return Output(text, image=data["image/png"], width=metadata.get("image/png", {}).get("width"))
     if MARK in metadata and "text/html" in data:
-        return {"html": _trusted(data["text/html"])}
-    return {"text": text}
+        return Output(text, html=_trusted(data["text/html"]))
+    return Output(text)
+
+
+def _plain(text: str) -> str:
+    return visible(text, keep="\n\t")
 
 
 def _trusted(text: str) -> Markup:

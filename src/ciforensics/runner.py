@@ -133,6 +133,7 @@ def _run(
             resources={"metadata": {"path": str(room)}},
             progress_bar=False,
             record_timing=False,
+            shutdown_kernel="immediate",
         )
     finally:
         ensure_event_loop().close()  # jupyter_core makes one a thread, and leaves it open

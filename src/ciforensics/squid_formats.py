@@ -1,9 +1,9 @@
-r"""The shapes of Squid's lines, each read into the same facts.
+"""The shapes of Squid's lines, each read into the same facts.
 
-A **read** takes records and gives two frames: the *facts* of those that have its shape, and the rest as they
-were. Facts have `line_no`, `n_lines`, `text` and what the line says, as text, in columns of the tables' names; a column
-`skip` says why a record holds nothing to report. So a file that changed its format, or two formats sent to one stdout, need
-no special case: what one read leaves, the next one takes.
+A **read** takes records and gives two frames: the *facts* of those that have its shape, and the rest as
+they were. Facts have `line_no`, `n_lines`, `text` and what the line says, as text, in columns of the tables'
+names; a column `skip` says why a record holds nothing to report. So a file that changed its format, or two
+formats sent to one stdout, need no special case: what one read leaves, the next one takes.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _NATIVE = (
     r"(?<actor>[^ ]+) [A-Z_]+/[^ ]* (?:-|[A-Za-z][^ ]*)$"
 )
 
-# The same with spaces in the user name, fields by a hand that aligned them, the two header blobs of log_mime_hdrs
-# and quoted fields that a custom format put behind. The mime type must not look like the time of a line glued on.
+# The same with spaces in the user name, fields aligned by hand, the two header blobs of log_mime_hdrs and
+# quoted fields that a custom format put behind. A record glued on fits into none of them, so none is lost.
 _NATIVE_FREELY = (
     r"^\s*(?<seconds>[0-9]{1,11})\.(?<millis>[0-9]{3})\s+(?<duration_ms>-?[0-9]+|-)\s+(?<client_ip>\S+)\s+"
     r"(?<result_code>[A-Z][A-Z_]*)/(?<status>[0-9]{1,3}|-)\s+(?<bytes_down>-?[0-9]+|-)\s+(?<method>\S+)\s+"
@@ -58,7 +58,7 @@ _REQUEST_LINE = r"^[A-Z]+ \S+ HTTP/[0-9.]+$"
 
 _CACHE_LOG = r"^(?<when>[0-9]{4}/[0-9]{2}/[0-9]{2} [0-9:]{8}(?:\.[0-9]+)?(?: [a-z]+[0-9]+)?)\| "
 
-_SECRET_HEADER = r"(?i)(?:^|%0d%0a|\\r\\n)(?:proxy-authorization|authorization|cookie|set-cookie): "
+_CREDENTIALS = r"(?i)(?:^|%0d%0a|\\r\\n)(?:proxy-authorization|authorization|cookie|set-cookie): "
 _AUTHORIZATION = r"(?i)(?:^|%0d%0a|\\r\\n)authorization: "
 _USER_AGENT_HEADER = r"(?i)(?:^|%0d%0a|\\r\\n)user-agent: (.*?)(?:%0d%0a|\\r\\n|$)"
 
@@ -79,7 +79,7 @@ def match(records: pl.DataFrame, pattern: str) -> tuple[pl.DataFrame, pl.DataFra
 
 
 def native(records: pl.DataFrame, options: Options) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ARG001
-    """Squid's own format, `squid`: the end of the transaction in ms, how long it took, and what came of it."""
+    """Squid's own format, `squid`: its end in ms, how long it took, and what came of it."""
     regular, rest = match(records, _NATIVE)
     facts = [regular.with_columns(_epoch())] if len(regular) else []
     if len(rest):
@@ -132,7 +132,7 @@ def _clf(found: pl.DataFrame, options: Options) -> pl.DataFrame:
 
 
 def _headers(found: pl.DataFrame) -> pl.DataFrame:
-    """What the blobs of log_mime_hdrs tell; the rest of them, with its credentials, is dropped and counted."""
+    """What the blobs of log_mime_hdrs tell; the rest of them is dropped, its credentials are counted."""
     if not found["sent"].count():
         return found
     sent = pl.col("sent")
@@ -140,7 +140,7 @@ def _headers(found: pl.DataFrame) -> pl.DataFrame:
     decoded = pl.col("agent").str.replace_many(
         ["%5b", "%5B", "%5d", "%5D", "%5c", "%5C", "%25"], ["[", "[", "]", "]", "\\", "\\", "%"]
     )
-    secrets = sum(pl.col(blob).str.count_matches(_SECRET_HEADER).fill_null(0) for blob in ("sent", "answered"))
+    secrets = sum(pl.col(blob).str.count_matches(_CREDENTIALS).fill_null(0) for blob in ("sent", "answered"))
     logged = pl.col("user_agent") if "user_agent" in found.columns else pl.lit(None, pl.String)
     return found.with_columns(
         agent=agent, authenticated=sent.str.contains(_AUTHORIZATION), redacted=secrets
@@ -148,7 +148,7 @@ def _headers(found: pl.DataFrame) -> pl.DataFrame:
 
 
 def together(parts: Sequence[pl.DataFrame], like: pl.DataFrame) -> pl.DataFrame:
-    """Facts of several reads in the order of their lines; with none, an empty frame that looks like `like`."""
+    """Facts of several reads in the order of their lines; with none, an empty frame shaped as `like`."""
     parts = [part for part in parts if len(part)]
     if len(parts) == 1:
         return parts[0]

@@ -1,8 +1,9 @@
 r"""Squid's JSON logformats: any keys, in any order, with the writer's vices.
 
-Squid writes what the format says and never looks whether it is JSON. An absent value is a bare `-`, `%03>Hs` of no
-answer is `000`, and a helper's answer logged raw (`%'ea`) is whatever the helper said: a bare word, braces whose quotes
-Squid ate, half of it, two lines. So what is no JSON is mended in steps, and each step's result must be JSON.
+Squid writes what the format says and never looks whether it is JSON. An absent value is a bare `-`, `%03>Hs`
+of no answer is `000`, and a helper's answer logged raw (`%'ea`) is whatever the helper said: a bare word,
+braces whose quotes Squid ate, half of it, two lines. So what is no JSON is mended in steps, and each step's
+result must be JSON.
 """
 
 from __future__ import annotations
@@ -20,61 +21,70 @@ if TYPE_CHECKING:
 
     from ciforensics.source import Options
 
-# Names are compared in lower case with `_` for `-`, `.` and space. Bytes are named from where the proxy stands, as Squid's
-# own codes are (`%<st` is *sent* to the client); `bytes_in` and `bytes_out` say not whose in and out, so they are not here.
+# Names are compared in lower case with `_` for `-`, `.` and space. Bytes are named from where the proxy
+# stands, as Squid's own codes are (`%<st` is *sent* to the client); `bytes_in` says not into what.
+# fmt: off
 _CI = {
     "namespace": ("namespace", "pod_namespace", "k8s_namespace_name", "kubernetes_namespace"),
     "pod": ("pod", "pod_name", "podname", "k8s_pod_name", "kubernetes_pod"),
     "node": ("node", "node_name", "nodename", "k8s_node_name", "kubernetes_node"),
-    "ci_repo": ("ci_repo", "repo", "repository", "github_repository", "jobrepositoryname", "job_repository_name"),
-    "workflow": ("workflow", "ci_workflow", "wf", "workflow_name", "workflowname", "github_workflow")
-    + ("jobworkflowref", "job_workflow_ref", "workflow_ref", "github_workflow_ref"),
+    "ci_repo": ("ci_repo", "repo", "repository", "github_repository", "jobrepositoryname",
+                "job_repository_name"),
+    "workflow": ("workflow", "ci_workflow", "wf", "workflow_name", "workflowname", "github_workflow",
+                 "jobworkflowref", "job_workflow_ref", "workflow_ref", "github_workflow_ref"),
     "job": ("job", "ci_job", "job_name", "jobname", "github_job", "jobdisplayname", "job_display_name"),
     "run_id": ("run_id", "ci_run_id", "runid", "workflowrunid", "workflow_run_id", "github_run_id"),
 }
 _FIELDS = {
-    "ts": ("ts_end", "end_ts", "end", "end_time", "time_end", "ended_at", "finished_at", "completed_at")
-    + ("ts", "timestamp", "@timestamp", "time", "datetime", "date", "logged_at", "time_local"),
+    "ts": ("ts_end", "end_ts", "end", "end_time", "time_end", "ended_at", "finished_at", "completed_at",
+           "ts", "timestamp", "@timestamp", "time", "datetime", "date", "logged_at", "time_local"),
     "started": ("ts_start", "start_ts", "start", "start_time", "time_start", "started_at", "timestamp_start"),
     "url": ("authority", "url", "uri", "ru", "request_uri", "request_url", "request_target", "target"),
-    "host": ("host", "domain", "dst_host", "dest_host", "request_host", "server_name_requested"),
+    "host": ("host", "domain", "dst_host", "dest_host", "request_host"),
     "port": ("port", "dst_port", "dest_port", "request_port"),
     "sni": ("sni", "ssl_sni", "tls_sni", "server_name"),
     "method": ("method", "request_method", "http_method", "rm", "verb"),
-    "status": ("status", "http_status", "status_code", "http_code", "response_code", "response_status", "code"),
-    "result_code": ("result_code", "result", "squid_status", "squid_result", "cache_status", "cache_result")
-    + ("cache_code", "squid_code", "request_status", "action", "ss"),
+    "status": ("status", "http_status", "status_code", "http_code", "response_code", "response_status",
+               "code"),
+    "result_code": ("result_code", "result", "squid_status", "squid_result", "cache_status", "cache_result",
+                    "cache_code", "squid_code", "request_status", "action", "ss"),
     "bytes_up": ("bytes_up", "bytes_received", "request_bytes", "request_size", "req_bytes", "upload_bytes"),
-    "bytes_down": ("bytes_down", "bytes_sent", "response_bytes", "response_size", "reply_size", "resp_bytes")
-    + ("download_bytes", "bytes", "size"),
-    "duration_ms": ("duration_ms", "duration", "elapsed_ms", "elapsed", "response_time_ms", "response_time")
-    + ("request_time", "tr"),
-    "client_ip": ("client_ip", "client", "client_addr", "client_address", "clientip", "src_ip", "src", "source_ip")
-    + ("remote_addr", "remote_ip", "remotehost", "remote_host", "ip"),
+    "bytes_down": ("bytes_down", "bytes_sent", "response_bytes", "response_size", "reply_size", "resp_bytes",
+                   "download_bytes", "bytes", "size"),
+    "duration_ms": ("duration_ms", "duration", "elapsed_ms", "elapsed", "response_time_ms", "response_time",
+                    "request_time", "tr"),
+    "client_ip": ("client_ip", "client", "client_addr", "client_address", "clientip", "src_ip", "src",
+                  "source_ip", "remote_addr", "remote_ip", "remotehost", "remote_host", "ip"),
     "client_port": ("client_port", "src_port", "source_port", "remote_port"),
     "actor": ("user", "username", "user_name", "un", "ident", "login"),
     "user_agent": ("user_agent", "useragent", "ua", "agent", "http_user_agent"),
-    "metadata": ("podmeta", "pod_meta", "metadata", "meta", "ext", "ea", "note", "notes", "external_acl", "helper"),
+    "metadata": ("podmeta", "pod_meta", "metadata", "meta", "ext", "ea", "note", "notes", "external_acl",
+                 "helper"),
     **_CI,
 }
+# fmt: on
 _SAME = {"request_bytes": "bytes_up", "response_bytes": "bytes_down"}
 _MAX_KEYS = 300
-_MAX_MENDED = 1 << 18  # bytes; Squid's own lines stay far below, and a hostile one of 10 MB must not cost seconds
+_MAX_MENDED = 1 << 18  # bytes: far above Squid's own lines, and one of 10 MB must not cost seconds
 
-_VALUE = r'(?:"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|true|false|null|-)'
-_KEY = r'"[^"\\]+"\s*:\s*'
-# Well-formed fields, one key with anything, well-formed fields: the one is what the helper said.
-_RAW = rf'(?s)^(?<head>\{{\s*(?:{_KEY}{_VALUE}\s*,\s*)*"(?<key>[^"\\]+)"\s*:\s*)(?<raw>.*?)(?<tail>(?:,{_KEY}{_VALUE})*\}}\s*)$'
 _OPENING = r'\{\s*"([^"\\]+)"\s*:'
 _CONTROLS = [chr(code) for code in (*range(32), 127)]
 _ESCAPED = [f"\\u{ord(char):04x}" for char in _CONTROLS]
 
-# What the helper said, as each code logs it: raw, %ea, %"ea and %[ea, both, quotes around a raw one; else a string.
-_BARE = r"regexp_replace(said, '\\([\"\\])', '\1', 'g')"
-_SPELLINGS = ("said", "url_decode(said)", _BARE, f"url_decode({_BARE})", "said[2:-2]")
+# Well-formed fields, one key with anything, well-formed fields: the one is what the helper said.
+_VALUE = r'(?:"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|true|false|null|-)'
+_KEY = r'"[^"\\]+"\s*:\s*'
+_RAW = (
+    rf'(?s)^(?<head>\{{\s*(?:{_KEY}{_VALUE}\s*,\s*)*"(?<key>[^"\\]+)"\s*:\s*)'
+    rf"(?<raw>.*?)(?<tail>(?:\s*,\s*{_KEY}{_VALUE})*\s*\}}\s*)$"
+)
 
-# What Squid made of `{"pod":"x","node":"y"}` by eating the quotes is read only where nothing else can have been meant:
-# Kubernetes' own names, which hold neither comma nor colon. A workflow's name could, and could so name another's pod.
+# What the helper said, as each code logs it: raw, %ea, %"ea and %[ea, both, and raw between quotes.
+_BARE = r"regexp_replace(said, '\\([\"\\])', '\1', 'g')"
+_SPELLINGS = ("said", "TRY(url_decode(said))", _BARE, f"TRY(url_decode({_BARE}))", "said[2:-2]")
+
+# What Squid made of `{"pod":"x","node":"y"}` by eating the quotes is read only where nothing else can have
+# been meant: Kubernetes' own names, which hold neither comma nor colon. A workflow's could, and name a pod.
 _DNS = r"[a-z0-9][a-z0-9.-]*"
 _EATEN = rf"^\{{(?:(?:pod|namespace|node):{_DNS},)*(?:pod|namespace|node):{_DNS}\}}$"
 
@@ -97,7 +107,11 @@ def read(lines: pl.DataFrame, options: Options) -> tuple[pl.DataFrame, pl.DataFr
     rest = pl.concat([lines.filter(~opens), bad.select(lines.columns)]).sort("line_no", maintain_order=True)
     if not good:
         return _typed(lines.clear(), options), rest
-    found = pl.concat(good, how="diagonal").sort("line_no", maintain_order=True).rename({"text": "was", "mended": "text"})
+    found = (
+        pl.concat(good, how="diagonal")
+        .sort("line_no", maintain_order=True)
+        .rename({"text": "was", "mended": "text"})
+    )
     facts = fields(found, _FIELDS, options.mapping).drop("text").rename({"was": "text"})
     return _typed(facts, options), rest
 
@@ -112,7 +126,9 @@ def _holds(texts: pl.Series, *kinds: str) -> pl.Series:
     return kind.is_in(kinds).fill_null(value=False)
 
 
-def fields(frame: pl.DataFrame, names: Mapping[str, Iterable[str]], mapping: Mapping[str, str]) -> pl.DataFrame:
+def fields(
+    frame: pl.DataFrame, names: Mapping[str, Iterable[str]], mapping: Mapping[str, str]
+) -> pl.DataFrame:
     """The fields of JSON records, by any of their names, as `records.json_fields` gives them.
 
     Only keys that occur are looked for: a look-up of all names would cost four times as much.
@@ -128,7 +144,8 @@ def fields(frame: pl.DataFrame, names: Mapping[str, Iterable[str]], mapping: Map
     for key in keys:
         spelled.setdefault(normal(key), []).append(key)
     paths = {
-        column: [f'$."{key}"' for name in several for key in spelled.get(name, ())] for column, several in names.items()
+        column: [f'$."{key}"' for name in several for key in spelled.get(name, ())]
+        for column, several in names.items()
     }
     taken = {name for several in names.values() for name in several}
     if "metadata" in paths:
@@ -178,7 +195,8 @@ def _mend(text: pl.Expr) -> pl.Expr:
 
 def _split(bad: pl.DataFrame) -> pl.DataFrame:
     """Records glued together, whole or after the stump of one: each starts with the format's first key."""
-    several = bad["text"].str.count_matches(_OPENING) > 1
+    short = bad["text"].str.len_bytes() <= _MAX_MENDED
+    several = short & (bad["text"].str.count_matches(_OPENING) > 1)
     pieces = []
     for line_no, n_lines, text in bad.filter(several).select("line_no", "n_lines", "text").iter_rows():
         first = re.match(_OPENING, text.lstrip())
@@ -195,7 +213,7 @@ def _split(bad: pl.DataFrame) -> pl.DataFrame:
 
 
 def _raw(bad: pl.DataFrame) -> pl.DataFrame:
-    """A value that is no JSON, where its key is none that we know for something else than the helper's word."""
+    """A value that is no JSON, where its key may hold the helper's word: no other field of ours."""
     short = pl.when(pl.col("text").str.len_bytes() <= _MAX_MENDED).then("text")
     found = bad.with_columns(short.str.extract_groups(_RAW).alias("found")).unnest("found")
     known = [name for column, names in _FIELDS.items() if column != "metadata" for name in names]
@@ -207,16 +225,19 @@ def _raw(bad: pl.DataFrame) -> pl.DataFrame:
 def _typed(facts: pl.DataFrame, options: Options) -> pl.DataFrame:
     """Fields as found to facts as the text formats have them."""
     absent = [pl.lit(None, pl.String).alias(name) for name in (*_FIELDS, "raw") if name not in facts.columns]
-    whole = [name for name in _FIELDS if name not in {"metadata", "user_agent"}]
+    plain = [name for name in _FIELDS if name not in {"metadata", "user_agent"}]
+    # An object under a name of ours is not the field: `"client":{"ip":…}` needs `--map client_ip=client.ip`.
     facts = facts.with_columns(absent).with_columns(
-        pl.when(~pl.col(name).str.starts_with("{")).then(name) for name in whole  # a key of ours around keys of theirs
+        pl.when(~pl.col(name).str.starts_with("{")).then(name) for name in plain
     )
     end, start = (times.parse(facts[name], options.timezone) for name in ("ts", "started"))
     took = (end["ts"] - start["ts"]).dt.total_microseconds() / 1000
     facts = facts.with_columns(
         ts=end["ts"].fill_null(start["ts"]),
         ts_resolution_ms=end["ts_resolution_ms"].fill_null(start["ts_resolution_ms"]),
-        ts_kind=pl.when(end["ts"].is_null() & start["ts"].is_not_null()).then(pl.lit("start")).otherwise(pl.lit("end")),
+        ts_kind=pl.when(end["ts"].is_null() & start["ts"].is_not_null())
+        .then(pl.lit("start"))
+        .otherwise(pl.lit("end")),
         duration_ms=pl.coalesce(_word("duration_ms"), took.cast(pl.String)),
         # `host` may be mapped to what Squid logs as %ru.
         url=pl.coalesce("url", pl.when(pl.col("host").str.contains(r"://|:[0-9]+$|^error:")).then("host")),
@@ -226,7 +247,9 @@ def _typed(facts: pl.DataFrame, options: Options) -> pl.DataFrame:
         result_code=pl.coalesce(pl.col("result_code", "status").str.extract(r"^([A-Z][A-Z_]+)(?:[/:]|$)")),
     )
     said = _said(facts["metadata"].drop_nulls().unique(), options.mapping)
-    facts = facts.rename({"metadata": "said"}).join(said, on="said", how="left", maintain_order="left", suffix="_said")
+    facts = facts.rename({"metadata": "said"}).join(
+        said, on="said", how="left", maintain_order="left", suffix="_said"
+    )
     both = [pl.coalesce(_word(name), _word(f"{name}_said")).alias(name) for name in _CI]
     run_id = pl.when(pl.col("run_id") != "0").then("run_id")
     path = pl.col("workflow").str.replace(r"^[^/\s]+/[^/\s]+/(\.github/workflows/[^@]+)@.*$", "${1}")
@@ -241,8 +264,8 @@ def _word(name: str) -> pl.Expr:
 def _said(said: pl.Series, mapping: Mapping[str, str]) -> pl.DataFrame:
     r"""What the helper said, as JSON, and what it says of the client.
 
-    It is taken as it is, else URL-decoded (`%ea`), without backslashes (`%"ea`, `%[ea`) or without the quotes around it;
-    what is no JSON object or array either way is kept as a JSON string.
+    It is taken as it is, else URL-decoded (`%ea`), without backslashes (`%"ea`, `%[ea`) or without the quotes
+    around it; what is no JSON object or array either way is kept as a JSON string.
     """
     frames, left = [], said.sort()
     for spelling in _SPELLINGS:
@@ -261,7 +284,9 @@ def _said(said: pl.Series, mapping: Mapping[str, str]) -> pl.DataFrame:
         )
         for name in ("namespace", "pod", "node")
     }
-    found = found.with_columns(absent).with_columns(pl.coalesce(name, word).alias(name) for name, word in once.items())
+    found = found.with_columns(absent).with_columns(
+        pl.coalesce(name, word).alias(name) for name, word in once.items()
+    )
     return found.select("said", "metadata", *(pl.col(name).alias(f"{name}_said") for name in _CI))
 
 

@@ -160,12 +160,14 @@ def _opened(copy: Path, case: Path) -> Iterator[Copy]:
         raise _no_case(case, error) from error
     with con:
         opened = Copy(con)
+        con.execute("BEGIN")  # else each of the two hundred statements waits for the disk
         if fresh:
             create(con)
             opened.changed = True
         elif check_version(con, case) != __version__:
             refresh(con)
             opened.changed = True
+        con.execute("COMMIT")
         yield opened
         if opened.changed:
             con.execute("CHECKPOINT")

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import polars as pl
 import zstandard
@@ -81,7 +81,7 @@ class Content(io.RawIOBase):
         broken: why a compressed stream ended early, or "".
     """
 
-    def __init__(self, raw: BinaryIO, *, name: str, limit: int | None) -> None:
+    def __init__(self, raw: Any, *, name: str, limit: int | None) -> None:
         self._raw = raw
         self._name = name
         self._limit = limit
@@ -103,7 +103,7 @@ class Content(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # the stub has Buffer, which has no len
         """Reads into `buffer`; raises `Unreadable` past the limit; a cut archive just ends."""
         try:
-            data = self._raw.read(len(buffer))
+            data = self._raw.read1(len(buffer))  # what is there, so that an error behind it loses nothing
         except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
             self.broken = f"the compressed stream breaks off: {error}"
             return 0
@@ -131,9 +131,9 @@ def open_content(path: Path, *, limit: int) -> Iterator[tuple[io.BufferedReader,
     """
     with path.open("rb") as file:
         compression = next((name for magic, name in _MAGIC.items() if file.peek(4).startswith(magic)), "")
-        raw: BinaryIO = file
+        raw: Any = file
         if compression == "gzip":
-            raw = gzip.GzipFile(fileobj=file)  # type: ignore[assignment]  # a BinaryIO in all that is used here
+            raw = gzip.GzipFile(fileobj=file)
         elif compression == "zstd":
             raw = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
         content = Content(raw, name=path.name, limit=limit if compression else None)

@@ -11,8 +11,8 @@ or turn a recorded dump into the same lines, one for each flow in it whatever it
 A line has `timestamp` (when the request started), `method`, `url`, `status` (null: no answer), `user_agent`,
 `content_length` (bytes of the answer's body), `request_bytes`, `client_ip`, `client_port`, `duration_ms` (to
 the last byte of the answer), `authenticated`, `credential` (the kind of credential, never its value),
-`request_id` (the server's) and `error`. A converted line also has `flow` (its number in the dump), `flow_type`,
-and `redacted`: how many secrets the flow held that the line does not.
+`request_id` (the server's) and `error`. A converted line also has `flow` (its number in the dump),
+`flow_type`, and `redacted`: how many secrets the flow held that the line does not.
 """
 
 from __future__ import annotations

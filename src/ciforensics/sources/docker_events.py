@@ -154,7 +154,7 @@ def _read(batch: pl.DataFrame, tags: Mapping[str, tuple[str, ...]]) -> tuple[pl.
 
 
 def _rows(read: pl.DataFrame) -> pl.DataFrame:
-    detail = r"^(exec_\w+|health_status):\s*((?s:.*))$"
+    detail = r"^(exec_\w+|health_status): ?((?s:.*))$"
     read = read.with_columns(
         docker.filled(pl.col("type", "object_id", "called", "of_image", *docker.CI_KEYS)),
         action=pl.coalesce(pl.col("did").str.extract(detail), "did"),

@@ -16,7 +16,6 @@ a request. A size or a duration that is no number is NULL.
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
 # Names as `normalised` has them. Of several columns that are there, the first that is not empty counts. In
-# GHES's gitauth log the caller is GitHub's proxy: `original_user_agent` is git's, `user_agent` can be its own.
+# GHES's gitauth log the caller is GitHub's proxy: `original_user_agent` is git's, `user_agent` may be its.
 SPELLINGS = {
     name: tuple(spellings.split())
     for name, spellings in {
@@ -72,9 +71,9 @@ _BESIDE = {
     "user_agent",
 }  # without one of these a path is a file's, not a request's
 _MS = {"duration_ms": 1.0, "elapsed_s": 1000.0}
-_AUTHENTICATED = dict.fromkeys(
-    ("true", "t", "1", "yes", "basic", "bearer", "oauth", "token"), True
-) | dict.fromkeys(("false", "f", "0", "no", "none", "anonymous"), False)
+_WHOLE = ("request_bytes", "response_bytes", "client_port")
+_YES = ("true", "t", "1", "yes", "basic", "bearer", "oauth", "token")
+_NO = ("false", "f", "0", "no", "none", "anonymous")
 
 
 @dataclass(frozen=True)
@@ -155,9 +154,8 @@ def _recognise(head: Head, options: Options) -> Reader | None:
         return None
     _check_mapping(header, options)
     if header.missing:
-        raise _unreadable(
-            f"The header has no column for {' and '.join(header.missing)}.", header.names, header.missing
-        )
+        fact = f"The header has no column for {' and '.join(header.missing)}."
+        raise _unreadable(fact, header.names, header.missing)
     if not options.forced and marks.isdisjoint({"method", "user_agent"}) and not _has_status(head, header):
         return None
     layout = Layout(header.delimiter, len(header.names), frozenset(header.columns.get("user_agent", ())))
@@ -166,22 +164,20 @@ def _recognise(head: Head, options: Options) -> Reader | None:
 
 
 def _check_mapping(header: Header, options: Options) -> None:
-    """A `--map` that does not fit is a slip of the user's; one of another table's column is for other logs."""
+    """A `--map` that does not fit is a slip of the user's; one of another table's is meant for other logs."""
     for ours, theirs in options.mapping.items():
         if ours not in SPELLINGS:
             if options.forced or not any(ours in table.types for table in EVIDENCE):
                 raise _unreadable(f"--map {ours}=…: a request has no column {ours!r}.", header.names)
         elif ours not in header.columns:
-            raise _unreadable(
-                f"--map {ours}=…: the header has no column {_shown(theirs)!r}.", header.names, [ours]
-            )
+            raise _unreadable(f"--map {ours}=…: there is no column {_shown(theirs)!r}.", header.names, [ours])
 
 
 def _has_status(head: Head, header: Header) -> bool:
     """Tables of other things have a time, a url and a status as well; theirs is `completed` or `open`."""
     rows = [split(line, header.delimiter) or [] for line in head.lines[len(header.text) :][:100]]
     values = [row[field].strip() for row in rows for field in header.columns["status"] if field < len(row)]
-    return not rows or any(value.isdecimal() for value in values)
+    return not rows or any(value[:3].isdecimal() for value in values)
 
 
 def _unreadable(fact: str, names: Sequence[str], missing: Sequence[str] = ("ts",)) -> Unreadable:
@@ -189,11 +185,12 @@ def _unreadable(fact: str, names: Sequence[str], missing: Sequence[str] = ("ts",
     needed = "; ".join(f"{name} ({', '.join(SPELLINGS[name])})" for name in ("ts", "status", "url"))
     known = {spelling for spellings in SPELLINGS.values() for spelling in spellings}
     strange = [_shown(name) for name in names if name.strip() and normalised(name) not in known]
-    which = " ".join(f"--map {name}={shlex.quote((strange or ['HEADER'])[0])}" for name in missing)
+    which = " ".join(f"--map {ours}=NAME" for ours in missing)
+    example = " or ".join(strange[:8]) or "a column found"
     return Unreadable(
         f"{fact} Columns found: {found}. Columns needed, with the spellings that are known: {needed}; "
         f"instead of url also host and path ({', '.join(SPELLINGS['path'])}).",
-        hint=f"say which column holds what, e.g. `{which}`.",
+        hint=f"say which column holds what: `{which}`, NAME being e.g. {example}.",
     )
 
 
@@ -218,7 +215,7 @@ def _parse(batch: pl.DataFrame, *, header: Header, layout: Layout, timezone: Zon
     )
     if rows["reason"].null_count() < len(rows):
         wrong = rows.filter(pl.col("reason").is_not_null()).select("line_no", "reason")
-        wrong = batch.join(wrong, on="line_no", maintain_order="left").select(REJECTED)
+        wrong = batch.join(wrong, on="line_no", maintain_order="left").select(list(REJECTED))
         rejected = pl.concat([rejected, wrong]).sort("line_no")
         rows = rows.filter(pl.col("reason").is_null())
     skipped = {"header repeated": n_again} if n_again else {}
@@ -241,28 +238,26 @@ def _whole(texts: pl.Series) -> pl.Series:
 def _requests(rows: pl.DataFrame) -> pl.DataFrame:
     """What was read to the columns of the table."""
     given = set(rows.columns)
-    text = pl.lit(None, pl.String)
     columns = {
         "ts_kind": pl.lit("logged"),
         "status": pl.col("status").cast(pl.Int16),
         "url": _url(given),
-        "user_agent": pl.col("user_agent") if "user_agent" in given else text,
+        "user_agent": pl.col("user_agent") if "user_agent" in given else pl.lit(None, pl.String),
     }
     if "method" in given:
         columns["method"] = pl.col("method").str.to_uppercase()
     if "client_ip" in given:  # of `client, proxy, proxy` the client
-        columns["client_ip"] = pl.col("client_ip").str.replace(r"(?s),.*", "").str.strip_chars()
+        columns["client_ip"] = pl.col("client_ip").str.extract(r"([^,\s]+)")
     if "authenticated" in given:
         told = pl.col("authenticated").str.to_lowercase()
-        columns["authenticated"] = told.replace_strict(_AUTHENTICATED, default=None, return_dtype=pl.Boolean)
+        columns["authenticated"] = pl.when(told.is_in([*_YES, *_NO])).then(told.is_in(_YES))
     durations = [
-        pl.col(name).cast(pl.Float64, strict=False) * factor for name, factor in _MS.items() if name in given
+        pl.col(name).cast(pl.Float64, strict=False) * ms for name, ms in _MS.items() if name in given
     ]
     if durations:
-        columns["duration_ms"] = pl.coalesce(durations)
-    whole = [
-        _whole(rows[name]) for name in ("request_bytes", "response_bytes", "client_port") if name in given
-    ]
+        duration = pl.coalesce(durations)
+        columns["duration_ms"] = pl.when(duration.is_finite()).then(duration)
+    whole = [_whole(rows[name]) for name in _WHOLE if name in given]
     return rows.with_columns(*whole, **columns).drop("reason", *_NOT_OURS & given)
 
 
@@ -271,11 +266,8 @@ def _url(given: set[str]) -> pl.Expr:
     url = pl.coalesce([pl.col(name) for name in ("url", "path") if name in given])
     if "query" in given:
         query = pl.col("query").str.strip_prefix("?")
-        url = (
-            pl.when(query.is_null() | url.str.contains("?", literal=True))
-            .then(url)
-            .otherwise(url + "?" + query)
-        )
+        whole = query.is_null() | url.str.contains("?", literal=True)
+        url = pl.when(whole).then(url).otherwise(url + "?" + query)
     if "host" in given:
         scheme = pl.col("scheme").fill_null("https") if "scheme" in given else pl.lit("https")
         origin = scheme + "://" + pl.col("host")

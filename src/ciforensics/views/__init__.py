@@ -1,12 +1,13 @@
 """The questions: one `.sql` file each, as views and table macros of the case.
 
-A file opens with a comment, the question first, then the counting rule, and holds `CREATE OR REPLACE` statements.
-A table macro has a default for every parameter, and a view of the same name that takes them all, so that both
-`FROM unauthorized` and `FROM unauthorized(p_window_s := 5)` work.
+A file opens with a comment, the question first, then the counting rule, and holds `CREATE OR REPLACE`
+statements. A table macro has a default for every parameter, and a view of the same name that takes them all:
+both `FROM unauthorized` and `FROM unauthorized(p_window_s := 5)` work.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -36,12 +37,9 @@ class Question:
     @property
     def comment(self) -> str:
         """The question and the counting rule: the comment that the file opens with."""
-        lines = []
-        for line in self.text.splitlines():
-            if not line.startswith("--"):
-                break
-            lines.append(line.removeprefix("--").strip())
-        return "\n".join(lines)
+        lines = [line.removeprefix("--").strip() for line in self.text.splitlines() if line.startswith("--")]
+        question, *rule = itertools.takewhile(bool, lines)
+        return "\n".join([question, " ".join(rule)]).strip()
 
     @property
     def objects(self) -> tuple[tuple[str, str], ...]:
@@ -63,8 +61,8 @@ def questions() -> tuple[Question, ...]:
     all_questions = {name: Question(name, found[name]) for name in sorted(found)}
     made_by = {name: question.name for question in all_questions.values() for _, name in question.objects}
     reads = {
-        question.name: {made_by[name] for name in _READ.findall(question.text) if name in made_by} - {question.name}
-        for question in all_questions.values()
+        name: {made_by[read] for read in _READ.findall(question.text) if read in made_by} - {name}
+        for name, question in all_questions.items()
     }
     return tuple(all_questions[name] for name in TopologicalSorter(reads).static_order())
 
@@ -73,7 +71,7 @@ def install(con: duckdb.DuckDBPyConnection) -> None:
     """(Re)creates every view and macro of the case, and says in their comments what they answer.
 
     Args:
-        con: a connection to a case with its tables (`ciforensics.tables` and the schema `store`), open to write.
+        con: a connection to a case that has its tables (`ciforensics.tables`, schema `store`), open to write.
     """
     for question in questions():
         con.execute(question.text)

@@ -1,6 +1,6 @@
 -- Which questions can this case answer, and what is missing for the others?
--- `answer` is yes, partly or no; `missing` names the sources that would help and `adds` what they would add. It looks at
--- what the case holds, not at whether it covers the same time (see `coverage`).
+-- `answer` is yes, partly or no; `missing` names the sources that would help and `adds` what they would add.
+-- It looks at what the case holds, not at whether it covers the same time (see `coverage`).
 CREATE OR REPLACE VIEW answerable AS
 WITH observed AS (
     SELECT
@@ -20,9 +20,11 @@ held AS (
         (SELECT count(*) FROM store.requests AS r JOIN file_status AS f ON f.file_id = r.file_id
             SEMI JOIN observer() AS o ON o.source = f.source
             WHERE r.client_ip IS NOT NULL) > 0 AS addresses,
-        (SELECT count(*) FROM pods WHERE client_ip IS NOT NULL AND (run_id IS NOT NULL OR ci_repo IS NOT NULL)) > 0
-            OR (SELECT count(*) FROM tunnels WHERE client_ip IS NOT NULL AND (run_id IS NOT NULL OR ci_repo IS NOT NULL)) > 0
-            AS holders
+        (SELECT count(*) FROM (
+            SELECT client_ip FROM pods WHERE coalesce(run_id, ci_repo) IS NOT NULL
+            UNION ALL
+            SELECT client_ip FROM tunnels WHERE coalesce(run_id, ci_repo) IS NOT NULL
+        ) AS holds WHERE client_ip IS NOT NULL) > 0 AS holders
 )
 SELECT question, title, answer,
     CASE WHEN answer <> 'yes' THEN missing END AS missing, CASE WHEN answer <> 'yes' THEN adds END AS adds

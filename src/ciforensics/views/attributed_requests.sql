@@ -1,7 +1,7 @@
 -- Who sent each 401, and how sure is that?
--- A row for each 401 and candidate; a 401's probabilities sum to 1. Exact where evidence shares a key (see `exact_keys`,
--- `basis` says which), else an equal share for each docker build in the window before it (see `build_candidates`), else one
--- row without a candidate, `unattributed`.
+-- A row for each 401 and candidate; a 401's probabilities sum to 1. Exact where evidence shares a key (see
+-- `exact_keys`, `basis` says which), else an equal share for each docker build in the window before it (see
+-- `build_candidates`), else one row without a candidate, `unattributed`.
 CREATE OR REPLACE MACRO attributed_requests(p_window_s := 300, p_observer := NULL) AS TABLE
 SELECT
     u.source, u.file_id, f.path, u.line_no, u.ts, u.url, u.user_agent, u.outcome,

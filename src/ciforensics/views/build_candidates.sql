@@ -1,6 +1,7 @@
 -- Which docker builds could have sent the 401s?
--- For each second with 401s (`requests` of them) the runs with builds that started in the `p_window_s` before it, and had
--- not ended where their duration is known; all in whole seconds. `probability` is an equal share for each build.
+-- For each second with 401s (`requests` of them) the runs with builds that started in the `p_window_s` before
+-- it, and had not ended where their duration is known; all in whole seconds. `probability` is an equal share
+-- for each build.
 CREATE OR REPLACE MACRO build_candidates(p_window_s := 300, p_observer := NULL) AS TABLE
 WITH seconds AS (
     SELECT second, count(*) AS requests, date_diff('second', TIMESTAMP '1970-01-01 00:00:00', second) AS at_s

@@ -1,6 +1,6 @@
 -- How many of the challenges could be chance?
--- Pairs that the same rule makes when the sequence is read backwards, where no answer can pay for a 401, beside the
--- pairs that it makes forwards.
+-- Pairs that the same rule makes when the sequence is read backwards, where no answer can pay for a 401,
+-- beside the pairs that it makes forwards.
 CREATE OR REPLACE MACRO chance_of_challenge(p_window_s := 2, p_observer := NULL) AS TABLE
 SELECT forward.pairs, backward.pairs AS reversed_pairs, backward.pairs / nullif(forward.pairs, 0) AS share
 FROM (

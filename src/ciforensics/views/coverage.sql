@@ -1,6 +1,6 @@
 -- When does each source cover the case?
--- Rows by source and time, all files together, in buckets of one width for all (see `span_buckets`); a bucket without
--- rows is not listed.
+-- Rows by source and time, all files together, in buckets of one width for all (see `span_buckets`); a bucket
+-- without rows is not listed.
 CREATE OR REPLACE VIEW coverage AS
 SELECT
     source, make_timestamp(bucket_no * bucket_us) AS bucket, make_timestamp((bucket_no + 1) * bucket_us) AS bucket_end,

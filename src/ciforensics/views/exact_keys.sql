@@ -1,8 +1,8 @@
 -- For which 401s does evidence share a key with a run?
--- By time, client address and orchestration id of the 401s. `orchestration id`: the user agent carries the id of a job
--- that one run of the docker wrapper's log names too. `address`: a pod that a run is known of held the client address
--- then, or its tunnels (from their start to their end, 2 s more) are known to be a run's, and no other run's pod or
--- tunnel had the address at that time.
+-- By time, client address and orchestration id of the 401s. `orchestration id`: the user agent carries the id
+-- of a job that one run of the docker wrapper's log names too. `address`: a pod that a run is known of held
+-- the client address then, or its tunnels (from their start to their end, 2 s more) are known to be a run's,
+-- and no other run's pod or tunnel had the address at that time.
 CREATE OR REPLACE MACRO exact_keys(p_observer := NULL) AS TABLE
 WITH asked AS (
     SELECT DISTINCT ts, client_ip, orchestration_id

@@ -1,6 +1,7 @@
 -- Which exports of GitHub's overlap, and do they agree?
--- For each pair the rows of both within the time that both cover, and how many of them are the same row twice (identical
--- in everything but their place; of repeats as many as both have). `observed_requests` counts those once.
+-- For each pair the rows of both within the time that both cover, and how many of them are the same row twice
+-- (identical in everything but their place; of repeats as many as both have). `observed_requests` counts
+-- those once.
 CREATE OR REPLACE VIEW export_overlaps AS
 WITH pairs AS (
     SELECT * FROM overlapping_exports WHERE file_id < other_file_id

@@ -1,6 +1,6 @@
 -- What can the statuses in each file of requests show?
--- `only_401`: each answer in it is a 401, so that nobody can tell what a client got past. Rows without a status are
--- no answers.
+-- `only_401`: each answer in it is a 401, so that nobody can tell what a client got past. Rows without a
+-- status are no answers.
 CREATE OR REPLACE VIEW file_status AS
 SELECT
     f.file_id, f.path, f.source, f.format, f.in_order, s.requests, s.unauthorized, s.answers,

@@ -1,7 +1,8 @@
 -- Which clients can send credentials unasked (proactiveAuth), and which only say so?
--- Each client, version and tag of the case: `golden` is git tagged `proactive`, from 2.46 (2.46.0-rc1) on; `tagged, too
--- old` has the tag and an older git, which ignores the setting and goes on getting 401s; `tagged, version unknown` has a
--- tag and no version to judge; `stock` is git without the tag; all else is `other clients`.
+-- Each client, version and tag of the case: `golden` is git tagged `proactive`, from 2.46 (2.46.0-rc1) on;
+-- `tagged, too old` has the tag and an older git, which ignores the setting and goes on getting 401s;
+-- `tagged, version unknown` has a tag and no version to judge; `stock` is git without the tag; all else is
+-- `other clients`.
 CREATE OR REPLACE VIEW git_classes AS
 SELECT client, client_version, client_tag,
     CASE

@@ -1,5 +1,6 @@
 -- Which clients send the git requests, and how many of these are answered 401?
--- Requests to git-upload-pack and git-receive-pack by class (see `git_classes`), program, version and tag, most first.
+-- Requests to git-upload-pack and git-receive-pack by class (see `git_classes`), program, version and tag,
+-- most first.
 CREATE OR REPLACE MACRO git_clients(p_observer := NULL) AS TABLE
 SELECT
     g.class, g.client, g.client_version, g.client_tag, counted.requests, counted.unauthorized,

@@ -1,6 +1,6 @@
 -- Which stretches of which files are left out of the counts, because a twin shows the same traffic better?
--- The poorer twin, as long as the better one covers the time (2 s more, as clocks and roundings differ): what only
--- the poorer one saw still counts.
+-- The poorer twin, as long as the better one covers the time (2 s more, as clocks and roundings differ): what
+-- only the poorer one saw still counts.
 CREATE OR REPLACE VIEW left_out AS
 SELECT
     t.left_out_file_id AS file_id,

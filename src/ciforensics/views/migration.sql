@@ -1,6 +1,6 @@
 -- How far is the migration to images that send credentials unasked, and does it work?
--- Git requests by time and class (see `git_clients`), and how many of them were answered 401: the cure works where
--- `unauthorized_share` is near 0. `p_bucket` is an interval, the observer's span decides if not given.
+-- Git requests by time and class (see `git_clients`), and how many of them were answered 401: the cure works
+-- where `unauthorized_share` is near 0. `p_bucket` is an interval, the observer's span decides if not given.
 CREATE OR REPLACE MACRO migration(p_observer := NULL, p_bucket := NULL) AS TABLE
 SELECT
     make_timestamp(bucket_no * bucket_us) AS bucket, make_timestamp((bucket_no + 1) * bucket_us) AS bucket_end,

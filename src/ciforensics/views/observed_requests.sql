@@ -1,6 +1,6 @@
 -- Which requests were there, each counted once?
--- One observer's (see `observer`), without the poorer of twins (see `left_out`) and without what a second export of
--- GitHub's repeats (see `surplus`).
+-- One observer's (see `observer`), without the poorer of twins (see `left_out`) and without what a second
+-- export of GitHub's repeats (see `surplus`).
 CREATE OR REPLACE MACRO observed_requests(p_observer := NULL) AS TABLE
 SELECT r.*
 FROM requests AS r

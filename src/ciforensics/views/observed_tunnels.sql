@@ -1,5 +1,6 @@
 -- Which tunnels were there, each counted once?
--- One observer's: `p_observer`, else Squid, else whatever there is; the poorer of twins left out (see `left_out`).
+-- One observer's: `p_observer`, else Squid, else whatever there is; the poorer of twins left out (see
+-- `left_out`).
 CREATE OR REPLACE MACRO observed_tunnels(p_observer := NULL) AS TABLE
 SELECT t.*
 FROM tunnels AS t

@@ -3,7 +3,10 @@
 CREATE OR REPLACE MACRO observer_bucket(p_observer := NULL, p_bucket := NULL) AS TABLE
 SELECT
     coalesce(
-        date_diff('microsecond', TIMESTAMP '2000-01-01 00:00:00', TIMESTAMP '2000-01-01 00:00:00' + CAST(p_bucket AS INTERVAL)),
+        date_diff(
+            'microsecond', TIMESTAMP '2000-01-01 00:00:00',
+            TIMESTAMP '2000-01-01 00:00:00' + CAST(p_bucket AS INTERVAL)
+        ),
         s.bucket_us
     ) AS bucket_us
 FROM observer(p_observer := p_observer) AS o

@@ -1,5 +1,6 @@
 -- Which records could not be read or held nothing to report, and why?
--- `rejected` records were not understood and are kept in table rejected; `skipped` ones were understood and hold nothing.
+-- `rejected` records were not understood and are kept in table rejected; `skipped` ones were understood and
+-- hold nothing.
 CREATE OR REPLACE VIEW rejected_by_reason AS
 SELECT kind, source, reason, records, files
 FROM (

@@ -1,6 +1,6 @@
 -- What did each observer see of each HTTP request?
--- One row a request and observer: never add the observers up, `observed_requests` counts one of them. Stored apart
--- from urls and user agents; a row without either stays.
+-- One row a request and observer: never add the observers up, `observed_requests` counts one of them. Stored
+-- apart from urls and user agents; a row without either stays.
 CREATE OR REPLACE VIEW requests AS
 SELECT
     f.source, r.file_id, r.line_no, r.ts, r.ts_kind, r.ts_resolution_ms, r.method,

@@ -1,5 +1,6 @@
 -- How wide should a bar over time be?
--- For each source, and for the whole case (`source` NULL), the narrowest round width that gives at most 120 bars.
+-- For each source, and for the whole case (`source` NULL), the narrowest round width that gives at most 120
+-- bars.
 CREATE OR REPLACE VIEW span_buckets AS
 SELECT source, first_ts, last_ts,
     CAST(1000000 AS BIGINT) * CASE

@@ -1,7 +1,7 @@
 -- Which rows of GitHub's exports does another export show as well?
--- Where exports overlap in time, of rows identical in everything but their place the largest count in one file is
--- kept, as a repeat within a file is real; the others are surplus. The copy kept is the one from a file that shows more
--- than 401s, else from the file read first.
+-- Where exports overlap in time, of rows identical in everything but their place the largest count in one
+-- file is kept, as a repeat within a file is real; the others are surplus. The copy kept is the one from a
+-- file that shows more than 401s, else from the file read first.
 CREATE OR REPLACE VIEW surplus AS
 WITH copies AS (
     SELECT r.file_id, r.line_no, f.only_401, r.ts, r.ts_kind, r.ts_resolution_ms, r.method, r.url, r.status,

@@ -1,6 +1,6 @@
 -- Which repositories were asked for when the answer was 401?
--- 401s by the repository in the URL, which is not the one whose workflow asked, most first; NULL: the URL names none. Outcomes as in `unauthorized`; `share` is
--- of all 401s.
+-- 401s by the repository in the URL, which is not the one whose workflow asked, most first; NULL: the URL
+-- names none. Outcomes as in `unauthorized`; `share` is of all 401s.
 CREATE OR REPLACE MACRO unauthorized_by_asked_repo(p_window_s := 2, p_observer := NULL) AS TABLE
 SELECT
     asked_repo, count(*) AS requests,

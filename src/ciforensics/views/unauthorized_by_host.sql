@@ -1,6 +1,5 @@
 -- Which hosts answered with 401?
--- 401s by host, most first; NULL: the log had no URL. Outcomes as in `unauthorized`; `share` is
--- of all 401s.
+-- 401s by host, most first; NULL: the log had no URL. Outcomes as in `unauthorized`; `share` is of all 401s.
 CREATE OR REPLACE MACRO unauthorized_by_host(p_window_s := 2, p_observer := NULL) AS TABLE
 SELECT
     host, count(*) AS requests,

@@ -1,6 +1,6 @@
 -- When did the 401s come, and what became of them?
--- Counts by time and outcome (see `unauthorized`); `p_bucket` is an interval, the observer's span decides if not given. A
--- bucket without 401s has no row.
+-- Counts by time and outcome (see `unauthorized`); `p_bucket` is an interval, the observer's span decides if
+-- not given. A bucket without 401s has no row.
 CREATE OR REPLACE MACRO unauthorized_over_time(p_bucket := NULL, p_window_s := 2, p_observer := NULL) AS TABLE
 SELECT
     make_timestamp(bucket_no * bucket_us) AS bucket, make_timestamp((bucket_no + 1) * bucket_us) AS bucket_end,
