@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -228,7 +229,8 @@ def test_what_came_from_a_log_is_text_in_the_browser_too(made: Path, tmp_path: P
 def test_on_a_telephone_nothing_has_to_be_scrolled_sideways(made: Path, tmp_path: Path, page: str) -> None:
     frame = tmp_path / "frame.html"
     frame.write_text(
-        f"""<iframe src="{(made / page).as_uri()}" width="390" height="800" style="border:0"></iframe><p></p><script>
+        f"""<iframe src="{(made / page).as_uri()}" width="390" height="800" style="border:0"></iframe><p></p>
+        <script>
         onload = () => {{
           const root = document.querySelector("iframe").contentDocument.documentElement;
           document.querySelector("p").textContent = `wide ${{root.scrollWidth}} of ${{root.clientWidth}}`;
@@ -345,6 +347,28 @@ def test_when_one_notebook_fails_the_others_do_not_run_on(case_file: Path, tmp_p
         report(case_file, out=tmp_path / "out", notebooks=tmp_path / "n")
     assert time.monotonic() - start < 60
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["02-bad.failed.ipynb"]
+
+
+def test_ctrl_c_ends_a_report_at_once_and_leaves_nothing_running(case_file: Path, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    note = f"import os, pathlib, time\npathlib.Path({str(started)!r}).write_text(str(os.getpid()))"
+    _write(tmp_path / "n", "01-slow", note, "time.sleep(600)")
+    script = """if True:
+        import signal, sys
+        from ciforensics.report import report
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        report(sys.argv[1], out=sys.argv[2], notebooks=sys.argv[3])"""
+    command = [sys.executable, "-c", script, str(case_file), str(tmp_path / "out"), str(tmp_path / "n")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        while not (started.exists() and started.read_text("utf-8")):
+            assert running.poll() is None
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        _, stderr = running.communicate(timeout=30)
+    assert stderr.rstrip().endswith("KeyboardInterrupt")
+    assert list((tmp_path / "out").iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text("utf-8")), 0)
 
 
 @pytest.mark.parametrize("name", ["index.html", "notebooks/01-mine.ipynb"])

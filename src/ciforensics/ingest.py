@@ -204,6 +204,7 @@ class _Run:
             report = self._file(path)
         except (Unreadable, OSError) as error:
             self.con.execute("ROLLBACK")
+            self.loader.forget()
             return FileReport(self._name(path), "unreadable", str(error))
         self.con.execute("COMMIT")
         if report.status in {"new", "grown"}:
@@ -359,14 +360,7 @@ def recognise(
     Raises:
         Unreadable: a source knows it, but cannot read it as it stands.
     """
-    whole = head if len(head) < identify.HEAD else head[: head.rfind(b"\n") + 1]
-    decoded = whole.decode("utf-8-sig", "replace").split("\n")  # not splitlines: it splits at U+2028 and 0x1E too
-    lines = [line.rstrip("\r") for line in decoded if line.strip()]
-    envelope = envelopes.detect(lines[:100])
-    if envelope is not None:
-        peeled = envelope.peel(stream.split(whole, 1), True)[0]["text"].to_list()
-        lines = [line for line in peeled if line.strip()]
-    seen = source.Head(head, tuple(lines))
+    seen, envelope = look(head)
     asked = source.Options(
         ZoneInfo(options.get("timezone") or "UTC"), options.get("mapping") or {}, forced=bool(options.get("source"))
     )
@@ -384,3 +378,15 @@ def recognise(
     if unreadable is not None:
         raise unreadable
     return None
+
+
+def look(head: bytes) -> tuple[source.Head, envelopes.Envelope | None]:
+    """What a source sees of a file's first bytes: whole lines, without the envelope that they are in."""
+    whole = head if len(head) < identify.HEAD else head[: head.rfind(b"\n") + 1]
+    decoded = whole.decode("utf-8-sig", "replace").split("\n")  # not splitlines: it splits at U+2028 and 0x1E too
+    lines = [line.rstrip("\r") for line in decoded if line.strip()]
+    envelope = envelopes.detect(lines[:100])
+    if envelope is not None:
+        peeled = envelope.peel(stream.split(whole, 1), True)[0]["text"].to_list()
+        lines = [line for line in peeled if line.strip()]
+    return source.Head(head, tuple(lines)), envelope

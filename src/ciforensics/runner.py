@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import shutil
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _AT_ONCE = 2
+# What papermill logs of a notebook that we stop would land on stderr; who configures logging still gets it.
+logging.getLogger("papermill").addHandler(logging.NullHandler())
 _TRUE, _FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
 
 
@@ -100,12 +103,16 @@ def run(
     pool = ThreadPoolExecutor(_AT_ONCE)
     try:
         running = {pool.submit(_run, task, python, room, work, progress): task.name for task in tasks}
-        for future in as_completed(running):
-            name = running[future]
-            try:
-                done[name] = future.result()
-            except (PapermillExecutionError, RuntimeError) as error:
-                raise _failed(name, error, work, keep_failed) from error
+        pending = set(running)
+        while pending:
+            # polars takes SIGINT with SA_RESTART: a wait without a timeout would sleep through Ctrl-C.
+            finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in finished:
+                name = running[future]
+                try:
+                    done[name] = future.result()
+                except (PapermillExecutionError, RuntimeError) as error:
+                    raise _failed(name, error, work, keep_failed) from error
     finally:
         # After a failure or Ctrl-C the others would run on for nothing, and we would wait for them.
         pool.shutdown(wait=False, cancel_futures=True)

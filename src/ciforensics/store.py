@@ -29,7 +29,7 @@ _STORE = {
     "requests": """file_id BIGINT, line_no BIGINT, ts TIMESTAMP, ts_kind VARCHAR, ts_resolution_ms DOUBLE,
         method VARCHAR, url_id BIGINT, status SMALLINT, user_agent_id BIGINT, authenticated BOOLEAN,
         request_bytes BIGINT, response_bytes BIGINT, duration_ms DOUBLE, client_ip VARCHAR, client_port BIGINT,
-        request_id VARCHAR, actor VARCHAR""",
+        request_id VARCHAR, actor VARCHAR, orchestration_id VARCHAR""",
     "urls": """url_id BIGINT, url VARCHAR, host VARCHAR, path VARCHAR, query VARCHAR, asked_repo VARCHAR,
         service VARCHAR""",
     "user_agents": """user_agent_id BIGINT, user_agent VARCHAR, client VARCHAR, client_version VARCHAR,

@@ -1,9 +1,8 @@
 r"""What `docker events --format '{{json .}}'` prints: a JSON line for each thing that a docker daemon did.
 
-    {"status":"pull","id":"golang:1.24","Type":"image","Action":"pull","Actor":{"ID":"golang:1.24",
-    "Attributes":{"name":"golang"}},"scope":"local","time":1795489512,"timeNano":1795489512169656392}
+    {"Type":"image","Action":"pull","Actor":{"ID":"golang:1.24","Attributes":{"name":"golang"}},"timeNano":1795489512169656392}
 
-(One line, broken here.) A streamer may add whose runner it was: workflow, repo, job, run_id and pod, beside
+A streamer may add whose runner it was: workflow, repo, job, run_id and pod, beside
 the event's own keys or as `{"event":{…},"tags":{…}}`. Read as well: engines before 1.22 (`status`, `id`,
 `from`, `time`, no more), engine 29 (without the first three), Podman's dialect (`Status`, `ID`, `Name`,
 `Image`), and JSON text sequences (a 0x1E before each event).

@@ -16,7 +16,7 @@ held AS (
         (SELECT count(*) FROM store.urls WHERE service IN ('git-upload-pack', 'git-receive-pack')) > 0 AS git,
         (SELECT count(*) FROM store.user_agents WHERE client IS NOT NULL) > 0 AS clients,
         (SELECT count(*) FROM invocations WHERE orchestration_id IS NOT NULL) > 0
-            AND (SELECT count(*) FROM store.user_agents WHERE orchestration_id IS NOT NULL) > 0 AS orchestrations,
+            AND (SELECT count(orchestration_id) FROM requests) > 0 AS orchestrations,
         (SELECT count(*) FROM store.requests AS r JOIN file_status AS f ON f.file_id = r.file_id
             SEMI JOIN observer() AS o ON o.source = f.source
             WHERE r.client_ip IS NOT NULL) > 0 AS addresses,

@@ -7,7 +7,7 @@ SELECT
     u.url, u.host, u.path, u.query, u.asked_repo, u.service, r.status,
     a.user_agent, a.client, a.client_version, a.client_tag, r.authenticated,
     r.request_bytes, r.response_bytes, r.duration_ms, r.client_ip, r.client_port, r.request_id, r.actor,
-    a.orchestration_id
+    coalesce(r.orchestration_id, a.orchestration_id) AS orchestration_id
 FROM store.requests AS r
 LEFT JOIN files AS f ON f.file_id = r.file_id
 LEFT JOIN store.urls AS u ON u.url_id = r.url_id

@@ -160,7 +160,8 @@ filled AS (
 )
 SELECT s.file_id, s.twin_file_id,
     CASE
-        WHEN f.n_columns <> twin.n_columns THEN CASE WHEN f.n_columns < twin.n_columns THEN s.file_id ELSE s.twin_file_id END
+        WHEN f.n_columns < twin.n_columns THEN s.file_id
+        WHEN f.n_columns > twin.n_columns THEN s.twin_file_id
         WHEN s.ts_resolution_ms > s.twin_resolution_ms THEN s.file_id
         ELSE s.twin_file_id
     END AS left_out_file_id,
