@@ -61,7 +61,7 @@ def questions() -> tuple[Question, ...]:
     all_questions = {name: Question(name, found[name]) for name in sorted(found)}
     made_by = {name: question.name for question in all_questions.values() for _, name in question.objects}
     reads = {
-        name: {made_by[read] for read in _READ.findall(question.text) if read in made_by} - {name}
+        name: sorted({made_by[read] for read in _READ.findall(question.text) if read in made_by} - {name})
         for name, question in all_questions.items()
     }
     return tuple(all_questions[name] for name in TopologicalSorter(reads).static_order())
