@@ -9,10 +9,10 @@ import duckdb
 import polars as pl
 import pytest
 
-from ciforensics import store
 from ciforensics.analysis.attribution import attribute
+from ciforensics.case import store
 from ciforensics.errors import CiforensicsError
-from ciforensics.records import Stream
+from ciforensics.formats.records import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ciforensics import charts, drawing
+from ciforensics import charts
+from ciforensics.charts import drawing
 
 if TYPE_CHECKING:
     from ciforensics.display import Data
@@ -129,6 +130,33 @@ def test_a_timeline_names_each_lane_with_its_reach_and_its_gaps() -> None:
         "squid: 2026-11-24 03:00 to 2026-11-24 09:00 in 2 spans."
     )
     assert _is_png(chart)
+
+
+def test_spans_that_touch_are_one() -> None:
+    spans = [(THREE + i * HOUR, THREE + (i + 1) * HOUR) for i in (0, 1, 2, 5)]
+    data = pl.DataFrame(spans, schema=["a", "b"], orient="row").with_columns(source=pl.lit("squid"))
+    chart = charts.timeline(data, lane="source", start="a", end="b", title="What?")
+    assert chart.alt == "What? squid: 2026-11-24 03:00 to 2026-11-24 09:00 in 2 spans."
+
+
+@pytest.mark.parametrize(
+    ("bucket", "words"),
+    [
+        (HOUR, "401s per hour"),
+        (HOUR / 2, "401s per 30 minutes"),
+        (HOUR * 24, "401s per day"),
+        (HOUR / 3.6e6, "401s per 0.001 s"),
+    ],
+)
+def test_an_axis_can_name_the_length_of_a_bucket(bucket: timedelta, words: str) -> None:
+    data = pl.DataFrame({"hour": [THREE], "n": [1]})
+    chart = charts.over_time(data, x="hour", y="n", title="When?", y_title="401s per {bucket}", bucket=bucket)
+    assert chart.spec.to_dict()["encoding"]["y"]["title"] == words
+
+
+def test_expected_counts_have_one_decimal() -> None:
+    data = pl.DataFrame({"repo": ["a", "b"], "n": [1.25, 2000.0]})
+    assert "2,001.2 401s: b 2,000 (99.9 %), a 1.2 (0.1 %)" in _ranked(data).alt
 
 
 def test_one_moment_is_a_timeline_too() -> None:

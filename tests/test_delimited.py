@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ciforensics import records
-from ciforensics.delimited import NULLS, Layout, split
+from ciforensics.formats import records
+from ciforensics.formats.delimited import NULLS, Layout, split
 
 SIX = Layout(",", 6, frozenset({4}))
 ROW = "2026-11-24T03:04:13Z,GET,https://github.com/a/b,401,git/2.39.5,0"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ciforensics import records
 from ciforensics.errors import Unreadable
+from ciforensics.formats import records
 from ciforensics.source import Head, Options, Parsed, Reader
 from ciforensics.sources.github_csv import SOURCE, SPELLINGS
 from ciforensics.tables import REQUESTS

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ciforensics import har
 from ciforensics.errors import Unreadable
+from ciforensics.formats import har
 
 if TYPE_CHECKING:
     import re
 
-    from ciforensics.records import Block
+    from ciforensics.formats.records import Block
 
 
 def same(value: Any) -> Any:

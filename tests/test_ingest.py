@@ -18,7 +18,7 @@ import pytest
 import zstandard
 
 import ciforensics as ci
-from ciforensics import identify, store, stream
+from ciforensics.case import identify, store, stream
 from ciforensics.tables import EVIDENCE
 
 

@@ -23,10 +23,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ciforensics import flows
 from ciforensics.capture import MITMPROXY_ADDON
 from ciforensics.errors import Unreadable
-from ciforensics.records import SCHEMA
+from ciforensics.formats import flows
+from ciforensics.formats.records import SCHEMA
 from ciforensics.source import Head, Options, Parsed, Reader
 from ciforensics.sources.mitmproxy import SOURCE
 

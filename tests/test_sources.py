@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ciforensics as ci
-from ciforensics import envelopes, load, stream
-from ciforensics.shipped import shipped
+from ciforensics.case import load, stream
+from ciforensics.formats import envelopes
 from ciforensics.source import Options, Source, all_sources
 from ciforensics.tables import TABLES
 
-READ = import_module("ciforensics.ingest")  # `ciforensics.ingest` itself is the function
+READ = import_module("ciforensics.case.ingest")
 OPTIONS = {"source": None, "mapping": None, "timezone": None}
 
 GIT = "https://github.com/acme/web.git"

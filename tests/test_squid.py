@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ciforensics import records, tables
+from ciforensics import tables
 from ciforensics.errors import Unreadable
+from ciforensics.formats import records
 from ciforensics.source import Head, Options, Parsed, Reader
 from ciforensics.sources.squid import SOURCE
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ciforensics import times
+from ciforensics.formats import times
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ciforensics import http, store, views
-from ciforensics.records import Stream
+from ciforensics import views
+from ciforensics.case import store
+from ciforensics.formats import http
+from ciforensics.formats.records import Stream
 from ciforensics.tables import REQUESTS
 
 if TYPE_CHECKING:

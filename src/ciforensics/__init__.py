@@ -13,9 +13,9 @@ from typing import Any
 
 from ciforensics.analysis.attribution import Attribution, attribute
 from ciforensics.case import connect
+from ciforensics.case.ingest import FileReport, ingest
 from ciforensics.display import headline, sentence, table
 from ciforensics.errors import CiforensicsError
-from ciforensics.ingest import FileReport, ingest
 from ciforensics.shipped import __version__
 
 __all__ = [

@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 import ciforensics as ci
-from ciforensics import display, source, stream, tables
+from ciforensics import display, source, tables
 from ciforensics.errors import CiforensicsError
 
 app = typer.Typer(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import polars as pl
 
-from ciforensics import records
+from ciforensics.formats import records
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo

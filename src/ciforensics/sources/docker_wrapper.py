@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from ciforensics import docker, records, times
 from ciforensics.errors import Unreadable
+from ciforensics.formats import docker, records, times
 from ciforensics.source import REJECTED, Head, Options, Parsed, Reader, Source
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ciforensics import times
-from ciforensics.delimited import MAX_WIDTH, Layout, split
 from ciforensics.errors import Unreadable
+from ciforensics.formats import times
+from ciforensics.formats.delimited import MAX_WIDTH, Layout, split
 from ciforensics.source import REJECTED, Head, Options, Parsed, Reader, Source
 from ciforensics.tables import EVIDENCE
 

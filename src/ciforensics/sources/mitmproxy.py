@@ -35,8 +35,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from ciforensics import exchanges, flows, har, keys
-from ciforensics.records import json_fields
+from ciforensics.formats import exchanges, flows, har, keys
+from ciforensics.formats.records import json_fields
 from ciforensics.source import Head, Options, Parsed, Reader, Source
 
 if TYPE_CHECKING:

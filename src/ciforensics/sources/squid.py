@@ -39,21 +39,21 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ciforensics import records, squid_formats, squid_json
 from ciforensics.errors import Unreadable
+from ciforensics.formats import records, squid_json, squid_text
 from ciforensics.source import REJECTED, Head, Options, Parsed, Reader, Source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # In this order: each takes what those before it left.
-_READS: dict[str, squid_formats.Read] = {
+_READS: dict[str, squid_text.Read] = {
     "json": squid_json.read,
-    "squid": squid_formats.native,
-    "common": squid_formats.common,
-    "referrer": squid_formats.referrer,
-    "useragent": squid_formats.useragent,
-    "cache.log": squid_formats.cache_log,
+    "squid": squid_text.native,
+    "common": squid_text.common,
+    "referrer": squid_text.referrer,
+    "useragent": squid_text.useragent,
+    "cache.log": squid_text.cache_log,
 }
 _HEAD_LINES = 400
 
@@ -121,14 +121,14 @@ def _reader(name: str, head: pl.DataFrame, options: Options) -> Reader:
 
     if name == "json":
         return Reader(format="json", parse=parse, assemble=records.json_objects)
-    if name == "common" and squid_formats.common(head, options)[0]["user_agent"].count():
+    if name == "common" and squid_text.common(head, options)[0]["user_agent"].count():
         return Reader(format="combined", parse=parse)
     return Reader(format=name, parse=parse)
 
 
 def _settle(parts: Sequence[pl.DataFrame], rest: pl.DataFrame, handed_in: int) -> Parsed:
     """Facts become rows: a CONNECT a tunnel, anything else with a URL a request, a probe neither."""
-    facts = _tidied(squid_formats.together(parts, rest))
+    facts = _tidied(squid_text.together(parts, rest))
     told = facts.filter(pl.col("skip").is_null() & pl.col("reason").is_null())
     rows = {
         "requests": told.filter(~pl.col("tunnel")).select("line_no", *SOURCE.fills["requests"]),

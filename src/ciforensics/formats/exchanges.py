@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ciforensics import times
+from ciforensics.formats import times
 from ciforensics.source import Parsed
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ import re
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from ciforensics.secret_shapes import MARK, Rule, is_basic
+from ciforensics.redact.shapes import MARK, Rule, is_basic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ciforensics.secret_shapes import Span
+    from ciforensics.redact.shapes import Span
 
 SCHEME = re.compile(r"(basic|bearer|token|negotiate|ntlm)(?:[ \t]+|\+|%(?:25)*20|$)", re.IGNORECASE)
 """What an Authorization header begins with, where one credential follows."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ciforensics import records
+from ciforensics.formats import records
 from ciforensics.source import REJECTED
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Layout:
         return f"^{self._between.join(each)}$"
 
     def assemble(self, lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]:  # noqa: FBT001
-        """Joins lines between which a quoted field is open; see `ciforensics.records.Assemble`.
+        """Joins lines between which a quoted field is open; see `ciforensics.formats.records.Assemble`.
 
         Lines are joined only when that makes one well-formed record of at most `records.MAX_JOINED` lines
         and none between them is a record by itself. Else the quote never closes: its line stands alone.

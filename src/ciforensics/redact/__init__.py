@@ -1,4 +1,4 @@
-"""Secrets out, before anything is written; `secret_shapes` and `secret_names` say where they stand.
+"""Secrets out, before anything is written; `shapes` and `names` say where they stand.
 
 A secret becomes `[redacted:KIND]`. A token also gets eight hex digits of a keyed hash, so that one token can
 be followed through all logs: `[redacted:ghs:1f0c2a9b]`. Passwords, cookies and basic-auth blobs get none:
@@ -23,15 +23,15 @@ from urllib.parse import unquote
 import platformdirs
 import polars as pl
 
-from ciforensics import secret_names, secret_shapes
 from ciforensics.errors import CiforensicsError
-from ciforensics.secret_names import SCHEME, kind_of
-from ciforensics.secret_shapes import NOTHING, TOKENS, Span, is_basic, shape
+from ciforensics.redact import names, shapes
+from ciforensics.redact.names import SCHEME, kind_of
+from ciforensics.redact.shapes import NOTHING, TOKENS, Span, is_basic, shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-RULES = (*secret_shapes.RULES, *secret_names.RULES)
+RULES = (*shapes.RULES, *names.RULES)
 NEEDLES = tuple(dict.fromkeys(needle for rule in RULES for needle in rule.needles))
 """A text without any of these, whatever the case, holds no secret."""
 
@@ -238,7 +238,7 @@ def _walk(node: Any, key: bytes, kind: str | None = None) -> tuple[Any, int]:
     for name, value in node.items():
         # HAR and pod specs write {"name": "DB_PASSWORD", "value": "x"}.
         called = beside if name.lower() == "value" and isinstance(beside, str) else name
-        folder = isinstance(value, str) and secret_names.is_folder(called, value)
+        folder = isinstance(value, str) and names.is_folder(called, value)
         members.append((text(name, key=key), _walk(value, key, None if folder else kind_of(called))))
     return _object((name, value) for (name, _), (value, _) in members), sum(
         n + m for (_, n), (_, m) in members
@@ -249,10 +249,10 @@ def _announced(name: Any, item: Any, login: bool) -> str | None:  # noqa: FBT001
     """The kind of an item of a list, by the flag or header name in front of it."""
     if not isinstance(name, str) or not isinstance(item, str):
         return None
-    if (name == "-p" and login) or (name in ("-u", "--user") and secret_names.is_user_and_password(item)):
+    if (name == "-p" and login) or (name in ("-u", "--user") and names.is_user_and_password(item)):
         return "password"
     kind = kind_of(name.lstrip("-"))
-    flag = name.startswith("-") and not secret_names.is_build_secret(item)
+    flag = name.startswith("-") and not names.is_build_secret(item)
     return kind if flag or kind in ("authorization", "cookie") else None
 
 

@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ciforensics import store
+from ciforensics.case import store
+from ciforensics.case.ingest import ingest
 from ciforensics.errors import CiforensicsError
-from ciforensics.ingest import ingest
 from ciforensics.shipped import __version__, shipped
 
 if TYPE_CHECKING:

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ciforensics import envelopes, identify, load, redact, source, store, stream
+from ciforensics import redact, source
+from ciforensics.case import identify, load, store, stream
 from ciforensics.errors import CiforensicsError, Unreadable
+from ciforensics.formats import envelopes
 from ciforensics.shipped import __version__
 from ciforensics.tables import EVIDENCE
 

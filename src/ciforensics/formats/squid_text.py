@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ciforensics import times
+from ciforensics.formats import times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

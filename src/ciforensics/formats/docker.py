@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ciforensics import records
+from ciforensics.formats import records
 
 if TYPE_CHECKING:
     import re

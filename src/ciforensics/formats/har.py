@@ -9,13 +9,13 @@ import re
 import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ciforensics.blocks import block, remainder
 from ciforensics.errors import Unreadable
+from ciforensics.formats.blocks import block, remainder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from ciforensics.records import Block
+    from ciforensics.formats.records import Block
 
 STEP = 1 << 20
 MAX_ELEMENT = 256 << 20

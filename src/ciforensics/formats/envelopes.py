@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from ciforensics import records
+from ciforensics.formats import records
 
 _CRI = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d) (?:stdout|stderr) [FP](?:\s|$)")
 _CRI_GROUPS = r"^\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d) (?:stdout|stderr) (?<flag>[FP])(?: (?<inner>(?s:.*)))?$"

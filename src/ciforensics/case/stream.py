@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import polars as pl
 import zstandard
 
-from ciforensics import records, source
+from ciforensics import source
 from ciforensics.errors import Unreadable
+from ciforensics.formats import records
 
 if TYPE_CHECKING:
     from pathlib import Path

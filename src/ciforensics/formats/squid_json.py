@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ciforensics import records, times
+from ciforensics.formats import records, times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -93,7 +93,7 @@ def read(lines: pl.DataFrame, options: Options) -> tuple[pl.DataFrame, pl.DataFr
     """Reads records that begin with `{`; two glued on one line are two.
 
     Returns:
-        The facts (see `squid_formats`) and the records, or pieces of them, that are no JSON.
+        The facts (see `squid_text`) and the records, or pieces of them, that are no JSON.
     """
     opens = lines["text"].str.contains(r"^\s*\{")
     good, bad = [], lines.filter(opens).with_columns(mended="text")

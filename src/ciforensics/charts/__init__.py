@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import altair as alt
 import polars as pl
 
-from ciforensics import drawing
+from ciforensics.charts import drawing
+from ciforensics.charts.drawing import Chart
 from ciforensics.display import Data, sentence, visible
-from ciforensics.drawing import Chart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,7 @@ def over_time(  # noqa: PLR0913 (keyword-only)
         x: column with the start of the bucket.
         y: column with what is counted.
         title: the question.
-        y_title: what is counted, and in what time, e.g. "requests per hour".
+        y_title: what is counted, and in what time, e.g. "requests per {bucket}", the length of a bucket.
         x_title: title of the time axis; the days are put behind it.
         color: column that the bars are stacked by.
         subtitle: how to read it.
@@ -52,7 +52,7 @@ def over_time(  # noqa: PLR0913 (keyword-only)
         >>> import duckdb
         >>> hours = "(TIMESTAMP '2026-11-24 03:00', 7), (TIMESTAMP '2026-11-24 04:00', 35)"
         >>> rows = duckdb.sql(f"FROM (VALUES {hours}) t(hour, n)")
-        >>> over_time(rows, x="hour", y="n", title="When?", y_title="requests per hour")
+        >>> over_time(rows, x="hour", y="n", title="When?", y_title="requests per {bucket}")
         When? 42 requests from 2026-11-24 03:00 to 2026-11-24 05:00. Most from 2026-11-24 04:00: 35.
     """
     frame = drawing.frame_of(data, {"x": x, "y": y, "color": color}).drop_nulls(["x", "y"])
@@ -60,6 +60,7 @@ def over_time(  # noqa: PLR0913 (keyword-only)
         return drawing.no_rows(title)
     frame, hues = drawing.fold(frame, "color", by="y", most=drawing.HUES)
     frame = drawing.spans(frame.group_by("x", "color").agg(pl.col("y").sum()), bucket)
+    y_title = drawing.named(y_title, frame)
     notes = drawing.counted(frame, hues)
     spec = (
         alt.Chart(
@@ -68,11 +69,11 @@ def over_time(  # noqa: PLR0913 (keyword-only)
             width=drawing.WIDTH,
             height=280,
         )
-        .mark_bar(orient="vertical", stroke="white", strokeWidth=_seam(frame))
+        .mark_bar(orient="vertical", stroke="white", strokeWidth=drawing.seam(frame))
         .encode(
             x=drawing.time_axis(frame, x_title),
             x2="end:T",
-            y=alt.Y("y:Q", stack="zero", title=visible(y_title), axis=drawing.COUNTS),
+            y=alt.Y("y:Q", stack="zero", title=y_title, axis=drawing.COUNTS),
             color=drawing.colored(notes, legend=color is not None),
             order="rank:Q",
         )
@@ -81,13 +82,13 @@ def over_time(  # noqa: PLR0913 (keyword-only)
     said = sentence(
         "{title} {n} {what} from {start} to {end}{parts}. Most from {peak}: {most}.",
         title=title,
-        n=sums["y"].sum(),
+        n=drawing.number(float(sums["y"].sum())),
         what=y_title.partition(" per ")[0],
         start=frame["x"].min(),
         end=frame["end"].max(),
         parts=": " + ", ".join(notes.values()) if color else "",
         peak=sums["x"][0],
-        most=sums["y"][0],
+        most=drawing.number(sums["y"][0]),
     )
     return Chart(spec, said.text)
 
@@ -129,7 +130,10 @@ def ranked(  # noqa: PLR0913 (keyword-only)
     frame = frame.group_by("label", "color").agg(pl.col("y").sum()).sort("label", "color")
     bars = {name: drawing.total(frame, "label", name) for name in labels}
     whole = sum(bars.values())
-    shares = [sentence("{n} ({part:%})", n=n, part=n / whole if whole else None).text for n in bars.values()]
+    shares = [
+        f"{drawing.number(n)} ({n / whole * 100:.1f} %)" if whole else drawing.number(n)
+        for n in bars.values()
+    ]
     notes = drawing.counted(frame, hues)
     lanes = alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(grid=False))
     length = alt.X("y:Q", stack="zero", title=visible(x_title), axis=drawing.COUNTS)
@@ -145,7 +149,9 @@ def ranked(  # noqa: PLR0913 (keyword-only)
         height=alt.Step(27),
     ).configure_axisX(grid=False)
     said = ", ".join(f"{name} {share}" for name, share in zip(labels, shares, strict=True))
-    return Chart(spec, sentence("{t} {n} {what}: ", t=title, n=whole, what=x_title).text + f"{said}.")
+    return Chart(
+        spec, sentence("{t} {n} {what}: ", t=title, n=drawing.number(whole), what=x_title).text + f"{said}."
+    )
 
 
 def timeline(  # noqa: PLR0913 (keyword-only)
@@ -182,7 +188,7 @@ def timeline(  # noqa: PLR0913 (keyword-only)
         return drawing.no_rows(title)
     frame, _ = drawing.fold(frame.with_columns(y=1.0), "label", by="y", most=1000)
     frame, hues = drawing.fold(frame, "color", by="y", most=drawing.HUES)
-    frame = frame.sort("x", "label", "end")
+    frame = drawing.merged(frame)
     lanes = frame.group_by("label").agg(pl.col("x").min(), pl.col("end").max(), n=pl.len()).sort("x", "label")
     notes = {hue: hue for hue in hues}
     row = alt.Y("label:N", sort=lanes["label"].to_list(), title=None, axis=alt.Axis(grid=False))
@@ -235,7 +241,7 @@ def rates(  # noqa: PLR0913 (keyword-only)
         color: column that names the class.
         title: the question.
         y_title: what the share is, e.g. "answered 401".
-        count_title: what is counted below, e.g. "requests per hour".
+        count_title: what is counted below, e.g. "requests per {bucket}".
         subtitle: how to read it.
         bucket: length of a bucket; None: the smallest distance between two.
 
@@ -262,7 +268,7 @@ def rates(  # noqa: PLR0913 (keyword-only)
     strips = [_strip(frame, notes, hue) for hue in hues]
     counts = (
         alt.Chart(drawing.drawn(frame, notes))
-        .mark_bar(orient="vertical", stroke="white", strokeWidth=_seam(frame))
+        .mark_bar(orient="vertical", stroke="white", strokeWidth=drawing.seam(frame))
         .encode(
             x=drawing.time_axis(frame, "Time (UTC)"),
             x2="end:T",
@@ -271,7 +277,9 @@ def rates(  # noqa: PLR0913 (keyword-only)
             order="rank:Q",
         )
     )
-    below = counts.properties(width=drawing.WIDTH, height=100, title=_over(visible(count_title)))
+    below = counts.properties(
+        width=drawing.WIDTH, height=100, title=drawing.over(drawing.named(count_title, frame))
+    )
     spec = alt.vconcat(*strips, below, title=drawing.titled(title, subtitle), spacing=14)
     return Chart(spec, f"{visible(title)} {'; '.join(notes.values())}.")
 
@@ -289,14 +297,5 @@ def _strip(frame: pl.DataFrame, notes: Mapping[str, str], hue: str) -> alt.Layer
         base.mark_point(filled=True, size=40, opacity=1).encode(y=y),
         width=drawing.WIDTH,
         height=56,
-        title=_over(notes[hue]),
+        title=drawing.over(notes[hue]),
     )
-
-
-def _over(text: str) -> alt.TitleParams:
-    return alt.TitleParams(text, fontSize=13, frame="group", offset=4)
-
-
-def _seam(frame: pl.DataFrame) -> float:
-    """White between the bars, until there are so many that it would hide them."""
-    return 0.5 if frame["x"].n_unique() < 150 else 0

@@ -20,9 +20,9 @@ import jinja2
 from markupsafe import Markup
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-from ciforensics import runner
 from ciforensics.display import LEFT, MARK, RIGHT, visible
 from ciforensics.errors import CiforensicsError
+from ciforensics.report import runner
 from ciforensics.shipped import shipped
 
 if TYPE_CHECKING:
@@ -133,12 +133,12 @@ def _refuse_what_is_not_ours(out: Path) -> None:
 def _write(ran: Mapping[str, NotebookNode], folder: Path, index: Path, case: str) -> None:
     folder.mkdir(parents=True)
     templates = jinja2.Environment(
-        loader=jinja2.PackageLoader("ciforensics", "report_template"),
+        loader=jinja2.PackageLoader("ciforensics.report", "template"),
         autoescape=True,
         trim_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    style = (Path(__file__).parent / "report_template" / "style.css").read_text("utf-8")
+    style = (Path(__file__).parent / "template" / "style.css").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import polars as pl
 
-from ciforensics.records import SCHEMA, Block
+from ciforensics.formats.records import SCHEMA, Block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

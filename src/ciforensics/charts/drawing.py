@@ -14,7 +14,7 @@ import polars as pl
 import polars.selectors as cs
 import vl_convert
 
-from ciforensics.display import Data, cut, sentence, visible
+from ciforensics.display import Data, cut, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +42,12 @@ WIDTH = 720
 HUES = 5
 SCALE = 2
 _LONGEST = 44
+_UNITS = {
+    "day": timedelta(days=1),
+    "hour": timedelta(hours=1),
+    "minute": timedelta(minutes=1),
+    "second": timedelta(seconds=1),
+}
 # d3 would write 0k beside 3k.
 _COUNT = "format(datum.value, abs(datum.value) < 1e6 ? ',' : '~s')"
 COUNTS = alt.Axis(tickCount=5, tickMinStep=1, labelExpr=_COUNT)
@@ -222,7 +228,30 @@ def total(frame: pl.DataFrame, key: str, name: str, *, of: str = "y") -> float:
 
 def counted(frame: pl.DataFrame, hues: Sequence[str]) -> dict[str, str]:
     """For each colour's name what the legend says: the name and its sum."""
-    return {hue: sentence("{hue} ({n})", hue=hue, n=total(frame, "color", hue)).text for hue in hues}
+    return {hue: f"{hue} ({number(total(frame, 'color', hue))})" for hue in hues}
+
+
+def number(value: float) -> str:
+    """A count, or with one decimal an expected count."""
+    return f"{value:,.0f}" if abs(value - round(value)) < 1e-6 else f"{value:,.1f}"  # sums of thirds
+
+
+def named(title: str, frame: pl.DataFrame) -> str:
+    """A title in which `{bucket}` becomes the length of a bucket, e.g. `401s per {bucket}`."""
+    length: timedelta = frame.select((pl.col("end") - pl.col("x")).first()).item()
+    for name, unit in _UNITS.items():
+        if length % unit == timedelta(0):
+            times = length // unit
+            return visible(title.replace("{bucket}", name if times == 1 else f"{times} {name}s"))
+    return visible(title.replace("{bucket}", f"{length.total_seconds():g} s"))
+
+
+def merged(frame: pl.DataFrame) -> pl.DataFrame:
+    """Spans of one lane and colour that touch are one span."""
+    before = pl.col("end").cum_max().shift(1).over("label", "color")
+    run = (pl.col("x") > before).fill_null(value=False).cum_sum().over("label", "color")
+    runs = frame.sort("label", "color", "x", "end").group_by("label", "color", run.alias("run"))
+    return runs.agg(pl.col("x").min(), pl.col("end").max()).sort("x", "label", "end")
 
 
 def wilson() -> tuple[pl.Expr, ...]:
@@ -235,3 +264,13 @@ def wilson() -> tuple[pl.Expr, ...]:
         (middle - reach).clip(0, 1).alias("low"),
         (middle + reach).clip(0, 1).alias("high"),
     )
+
+
+def over(text: str) -> alt.TitleParams:
+    """A small title over one strip of a chart."""
+    return alt.TitleParams(text, fontSize=13, frame="group", offset=4)
+
+
+def seam(frame: pl.DataFrame) -> float:
+    """White between the bars, until there are so many that it would hide them."""
+    return 0.5 if frame["x"].n_unique() < 150 else 0

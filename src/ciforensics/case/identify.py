@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ciforensics import stream
+from ciforensics.case import stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

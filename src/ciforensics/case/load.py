@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from ciforensics import http, redact, source, stream
-from ciforensics.records import Stream
+from ciforensics import redact, source
+from ciforensics.case import stream
+from ciforensics.formats import http
+from ciforensics.formats.records import Stream
 from ciforensics.tables import TABLES
 
 if TYPE_CHECKING:

@@ -1,0 +1,13 @@
+"""How logs are written: the pieces that sources are put together from. A piece knows a format, never a log.
+
+| module | what it reads |
+|---|---|
+| `records` | lines that become records, fields of JSON |
+| `envelopes` | what log collectors wrap around lines |
+| `times`, `http` | timestamps; URLs and user agents |
+| `delimited` | CSV and its relatives, broken ones included |
+| `har`, `flows`, `blocks` | files that are no lines: HAR and JSON arrays, mitmproxy's dumps |
+| `exchanges`, `keys` | HTTP exchanges as JSON, whatever the keys are called |
+| `squid_text`, `squid_json` | Squid's log formats |
+| `docker` | docker command lines and image references |
+"""
