@@ -25,7 +25,14 @@ from ciforensics.tables import EVIDENCE
 def wrapper(n: int, *, run: str = "1") -> str:
     """Line `n` of a docker wrapper's log."""
     when = f"2026-11-24T{n // 3600 % 24:02}:{n // 60 % 60:02}:{n % 60:02}Z"
-    fields = {"ts": when, "repo": "acme/web", "workflow": "CI", "job": f"job-{n}", "run_id": run, "cmd": "build"}
+    fields = {
+        "ts": when,
+        "repo": "acme/web",
+        "workflow": "CI",
+        "job": f"job-{n}",
+        "run_id": run,
+        "cmd": "build",
+    }
     return json.dumps(fields, separators=(",", ":")) + "\n"
 
 
@@ -35,7 +42,9 @@ def lines(first: int, end: int, *, run: str = "1") -> str:
 
 def jobs(case: Path) -> list[str]:
     with ci.connect(case) as con:
-        return [job for (job,) in con.execute("SELECT job FROM invocations ORDER BY file_id, line_no").fetchall()]
+        return [
+            job for (job,) in con.execute("SELECT job FROM invocations ORDER BY file_id, line_no").fetchall()
+        ]
 
 
 def contents(case: Path) -> dict[str, list[tuple[object, ...]]]:
@@ -70,7 +79,9 @@ def test_a_log_that_grew_is_read_from_where_it_ended(tmp_path: Path) -> None:
     assert (report.status, report.rows, report.records) == ("grown", 5, 5)
     assert jobs(case) == [f"job-{n}" for n in range(5)]
     with ci.connect(case) as con:
-        assert con.execute("SELECT list(line_no ORDER BY line_no) FROM invocations").fetchone() == ([1, 2, 3, 4, 5],)
+        assert con.execute("SELECT list(line_no ORDER BY line_no) FROM invocations").fetchone() == (
+            [1, 2, 3, 4, 5],
+        )
 
 
 def test_a_line_still_being_written_is_provisional_and_replaced_when_it_is_whole(tmp_path: Path) -> None:
@@ -105,7 +116,9 @@ def test_a_log_is_known_again_when_it_is_renamed_copied_rotated_or_compressed(tm
     }  # fmt: skip
     assert sorted(jobs(case)) == ["job-0", "job-1", "job-10", "job-11", "job-2", "job-3"]
     with ci.connect(case) as con:
-        names = [Path(path).name for (path,) in con.execute("SELECT path FROM files ORDER BY file_id").fetchall()]
+        names = [
+            Path(path).name for (path,) in con.execute("SELECT path FROM files ORDER BY file_id").fetchall()
+        ]
     assert names == ["docker.log.3.zst", "docker.log"]  # where the rotated part was found first: the smallest
 
 
@@ -154,7 +167,9 @@ def test_growing_step_by_step_gives_the_rows_of_one_clean_ingest(tmp_path: Path)
     assert contents(tmp_path / "stepwise.duckdb") == contents(tmp_path / "clean.duckdb")
 
 
-def test_an_ingest_killed_at_any_point_leaves_a_whole_case_and_running_it_again_completes_it(tmp_path: Path) -> None:
+def test_an_ingest_killed_at_any_point_leaves_a_whole_case_and_running_it_again_completes_it(
+    tmp_path: Path,
+) -> None:
     logs, case = tmp_path / "logs", tmp_path / "case.duckdb"
     logs.mkdir()
     (logs / "0.log").write_text(lines(0, 10))
@@ -163,7 +178,9 @@ def test_an_ingest_killed_at_any_point_leaves_a_whole_case_and_running_it_again_
     for n in range(1, 8):
         (logs / f"{n}.log").write_text(lines(0, 4000, run=str(n)))
     ci.ingest([logs], case=tmp_path / "clean.duckdb")
-    code = f"import ciforensics as ci; print('go', flush=True); ci.ingest([{str(logs)!r}], case={str(case)!r})"
+    code = (
+        f"import ciforensics as ci; print('go', flush=True); ci.ingest([{str(logs)!r}], case={str(case)!r})"
+    )
     started = time.monotonic()
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
     whole = time.monotonic() - started
@@ -227,7 +244,9 @@ def test_the_case_is_read_by_duckdb_itself(tmp_path: Path) -> None:
     ci.ingest([log], case=case)
     with duckdb.connect(case, read_only=True) as con:
         assert con.execute("SELECT count(*) FROM invocations").fetchone() == (3,)
-        comment = "SELECT comment FROM duckdb_columns() WHERE table_name = 'invocations' AND column_name = 'run_id'"
+        comment = (
+            "SELECT comment FROM duckdb_columns() WHERE table_name = 'invocations' AND column_name = 'run_id'"
+        )
         assert con.execute(comment).fetchone() == (
             "the workflow run's number (OpenTelemetry: cicd.pipeline.run.id)",
         )
@@ -240,7 +259,9 @@ def test_a_case_of_a_newer_version_is_refused_with_a_sentence(tmp_path: Path) ->
     with duckdb.connect(case) as con:
         con.execute("UPDATE store.meta SET schema_version = 99, version = '9.9'")
     for use in (lambda: ci.connect(case), lambda: ci.ingest([log], case=case)):
-        with pytest.raises(ci.CiforensicsError, match=r"written by a newer ciforensics, 9\.9.*\nHint: upgrade"):
+        with pytest.raises(
+            ci.CiforensicsError, match=r"written by a newer ciforensics, 9\.9.*\nHint: upgrade"
+        ):
             use()
 
 
@@ -285,10 +306,14 @@ def test_a_file_that_no_source_knows_is_named_and_passed_over(tmp_path: Path) ->
     }  # fmt: skip
 
 
-def test_a_compressed_file_that_unpacks_to_too_much_is_refused_and_says_how_to_raise_the_limit(tmp_path: Path) -> None:
+def test_a_compressed_file_that_unpacks_to_too_much_is_refused_and_says_how_to_raise_the_limit(
+    tmp_path: Path,
+) -> None:
     log = tmp_path / "docker.log.gz"
     log.write_bytes(gzip.compress(lines(0, 5000).encode()))
-    with pytest.raises(ci.CiforensicsError, match="unpacks to more than 100,000 bytes.\nHint: .*--max-uncompressed"):
+    with pytest.raises(
+        ci.CiforensicsError, match="unpacks to more than 100,000 bytes.\nHint: .*--max-uncompressed"
+    ):
         ci.ingest([log], case=tmp_path / "case.duckdb", max_uncompressed=100_000)
 
 
@@ -311,7 +336,9 @@ def test_naming_another_time_zone_reads_a_file_again(tmp_path: Path) -> None:
     ci.ingest([log], case=case, timezone="Europe/Berlin")
     ci.ingest([log], case=case)  # the next nightly run does not ask for it again
     with ci.connect(case) as con:
-        assert str(con.execute("SELECT list(ts) FROM invocations").fetchall()[0][0][0]) == "2026-11-23 23:00:00"
+        assert (
+            str(con.execute("SELECT list(ts) FROM invocations").fetchall()[0][0][0]) == "2026-11-23 23:00:00"
+        )
 
 
 @pytest.mark.parametrize(
@@ -335,13 +362,26 @@ def test_a_wrong_option_is_refused_before_anything_is_read(
     "wrap",
     [
         lambda line: f"2026-11-24T03:04:13.123456789Z stdout F {line}\n",
-        lambda line: f"2026-11-24T03:04:13.1Z stdout P {line[:30]}\n2026-11-24T03:04:13.2Z stdout F {line[30:]}\n",
-        lambda line: json.dumps({"log": line + "\n", "stream": "stdout", "time": "2026-11-24T03:04:13Z"}) + "\n",
+        lambda line: (
+            f"2026-11-24T03:04:13.1Z stdout P {line[:30]}\n2026-11-24T03:04:13.2Z stdout F {line[30:]}\n"
+        ),
+        lambda line: (
+            json.dumps({"log": line + "\n", "stream": "stdout", "time": "2026-11-24T03:04:13Z"}) + "\n"
+        ),
         lambda line: json.dumps({"insertId": "x", "jsonPayload": json.loads(line), "resource": {}}) + "\n",
         lambda line: json.dumps({"insertId": "x", "textPayload": line, "logName": "y"}) + "\n",
-        lambda line: json.dumps({"subscription_name": "s", "message_id": "1", "data": line, "attributes": "{}"}) + "\n",
+        lambda line: (
+            json.dumps({"subscription_name": "s", "message_id": "1", "data": line, "attributes": "{}"}) + "\n"
+        ),
     ],
-    ids=["cri", "cri in two parts", "docker json-file", "cloud logging json", "cloud logging text", "bigquery"],
+    ids=[
+        "cri",
+        "cri in two parts",
+        "docker json-file",
+        "cloud logging json",
+        "cloud logging text",
+        "bigquery",
+    ],
 )
 def test_the_envelope_of_a_log_collector_is_peeled_off(tmp_path: Path, wrap) -> None:
     log, case = tmp_path / "collected.log", tmp_path / "case.duckdb"
@@ -353,7 +393,14 @@ def test_the_envelope_of_a_log_collector_is_peeled_off(tmp_path: Path, wrap) -> 
 
 def test_batches_of_any_size_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tmp_path / "docker.log"
-    log.write_text("\ufeff" + lines(0, 50) + "\r\n  \n" + 'x\n{"ts":"2026-11-24T00:00:09Z","repo":"a\nb' + "\n" + lines(60, 90))
+    log.write_text(
+        "\ufeff"
+        + lines(0, 50)
+        + "\r\n  \n"
+        + 'x\n{"ts":"2026-11-24T00:00:09Z","repo":"a\nb'
+        + "\n"
+        + lines(60, 90)
+    )
     ci.ingest([log], case=tmp_path / "whole.duckdb")
     for size in (300, 1000, 4097):
         monkeypatch.setattr(stream, "CHUNK", size)
@@ -371,13 +418,17 @@ def test_a_line_too_long_to_keep_is_one_rejected_record_and_reading_goes_on(
     [report] = ci.ingest([log], case=case)
     assert (report.rows, report.rejected, report.records) == (40, 1, 41)
     with ci.connect(case) as con:
-        assert con.execute("SELECT line_no, starts_with(reason, 'longer') FROM rejected").fetchall() == [(21, True)]
+        assert con.execute("SELECT line_no, starts_with(reason, 'longer') FROM rejected").fetchall() == [
+            (21, True)
+        ]
         assert con.execute("SELECT max(line_no) FROM invocations").fetchone() == (41,)
 
 
 def test_every_byte_of_a_file_is_in_one_span(tmp_path: Path) -> None:
     log, case = tmp_path / "docker.log", tmp_path / "case.duckdb"
-    log.write_bytes(b"\xef\xbb\xbf" + lines(0, 5).encode() + b"\r\n \n\xff\xfe broken\n" + lines(5, 6).encode()[:-9])
+    log.write_bytes(
+        b"\xef\xbb\xbf" + lines(0, 5).encode() + b"\r\n \n\xff\xfe broken\n" + lines(5, 6).encode()[:-9]
+    )
     [report] = ci.ingest([log], case=case)
     with duckdb.connect(case, read_only=True) as con:
         spans = con.execute(

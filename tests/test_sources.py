@@ -72,7 +72,11 @@ def parts(data: bytes, seed: str) -> tuple[list[stream.Batch], list[load.Prepare
         batches = list(stream.block_batches(file, reader=reader, start=stream.Position(), hashes=hashes))
     else:
         assemble = envelopes.assembler(envelope, reader.assemble)
-        batches = list(stream.line_batches(file, reader=reader, assemble=assemble, start=stream.Position(), hashes=hashes))
+        batches = list(
+            stream.line_batches(
+                file, reader=reader, assemble=assemble, start=stream.Position(), hashes=hashes
+            )
+        )
     return batches, [load.prepare(batch, reader.parse, b"key") for batch in batches]
 
 
@@ -163,14 +167,23 @@ def test_the_line_that_a_source_shows_in_its_docstring_loads(log: Source, tmp_pa
 @pytest.mark.parametrize("log", all_sources(), ids=lambda log: log.name)
 def test_a_source_has_a_sample_that_only_it_recognises(log: Source) -> None:
     with ci.connect() as con:
-        [(rows,)] = con.execute("SELECT coalesce(sum(rows), 0) FROM files WHERE source = ?", [log.name]).fetchall()
+        [(rows,)] = con.execute(
+            "SELECT coalesce(sum(rows), 0) FROM files WHERE source = ?", [log.name]
+        ).fetchall()
         assert rows > 0
-        paths = [Path(path) for (path,) in con.execute("SELECT path FROM files WHERE source = ?", [log.name]).fetchall()]
+        paths = [
+            Path(path)
+            for (path,) in con.execute("SELECT path FROM files WHERE source = ?", [log.name]).fetchall()
+        ]
     for path in paths:
         with stream.open_content(path, limit=stream.MAX_UNCOMPRESSED) as (content, _, _):
             head = content.read(1 << 18)
         seen, _ = READ.look(head)
-        claims = [other.name for other in all_sources() if other.recognise(seen, Options(ZoneInfo("UTC"))) is not None]
+        claims = [
+            other.name
+            for other in all_sources()
+            if other.recognise(seen, Options(ZoneInfo("UTC"))) is not None
+        ]
         assert claims == [log.name]
 
 
@@ -191,7 +204,9 @@ def test_a_case_has_the_tables_and_types_of_the_data_dictionary() -> None:
 
 def test_files_add_up_in_the_sample_case() -> None:
     with ci.connect() as con:
-        assert con.execute("SELECT count(*) FROM files WHERE records <> rows + rejected + skipped").fetchone() == (0,)
+        assert con.execute(
+            "SELECT count(*) FROM files WHERE records <> rows + rejected + skipped"
+        ).fetchone() == (0,)
         assert con.execute(
             "SELECT count(*) FROM files JOIN store.progress USING (file_id) "
             "WHERE bytes <> header_bytes + blank_bytes + record_bytes + provisional_bytes"

@@ -1,11 +1,11 @@
 """Find out which CI workflows send the 401s, and whether the cure works.
 
-    import ciforensics as ci
+import ciforensics as ci
 
-    ci.ingest(["logs/"], case="case.duckdb")
-    con = ci.connect("case.duckdb")  # an ordinary DuckDB connection
-    ci.table(con.sql("FROM case_overview"))
-    ci.attribute(con).workflows
+ci.ingest(["logs/"], case="case.duckdb")
+con = ci.connect("case.duckdb")  # an ordinary DuckDB connection
+ci.table(con.sql("FROM case_overview"))
+ci.attribute(con).workflows
 """
 
 from importlib import import_module

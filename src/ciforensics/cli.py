@@ -33,11 +33,15 @@ app = typer.Typer(
 Paths = Annotated[list[Path] | None, typer.Argument(metavar="PATH...", help="Log files, or folders of them.")]
 Case = Annotated[Path | None, typer.Option(help="The case file.")]
 SourceName = Annotated[str | None, typer.Option("--source", help="Read the files as this source.")]
-Map = Annotated[list[str] | None, typer.Option("--map", help="Our column = the log's own name, e.g. ts=When.")]
+Map = Annotated[
+    list[str] | None, typer.Option("--map", help="Our column = the log's own name, e.g. ts=When.")
+]
 Timezone = Annotated[
     str | None, typer.Option(help="Zone of timestamps that name none, e.g. Europe/Berlin.  [default: UTC]")
 ]
-Verify = Annotated[bool, typer.Option("--verify", help="Compare all that was read before, not only its edges.")]
+Verify = Annotated[
+    bool, typer.Option("--verify", help="Compare all that was read before, not only its edges.")
+]
 MaxUncompressed = Annotated[
     str, typer.Option(help="What one compressed file may unpack to, e.g. 200GB.", metavar="SIZE")
 ]
@@ -110,7 +114,11 @@ def ingest(
 
 
 def _ingest_options(
-    source_name: str | None, mapping: list[str] | None, timezone: str | None, verify: bool, max_uncompressed: str
+    source_name: str | None,
+    mapping: list[str] | None,
+    timezone: str | None,
+    verify: bool,
+    max_uncompressed: str,
 ) -> dict[str, Any]:
     return {
         "source": source_name,
@@ -131,23 +139,37 @@ def _ingest(paths: list[Path], case: Path, options: Mapping[str, Any]) -> None:
         task = progress.add_task("", total=None)
 
         def on_bytes(path: Path, done: int) -> None:
-            progress.update(task, description=display.visible(path.name), completed=done, total=path.stat().st_size)
+            progress.update(
+                task, description=display.visible(path.name), completed=done, total=path.stat().st_size
+            )
 
         reports = ci.ingest(
-            paths, case=case, on_file=lambda report: _show_file(report, progress.console), on_bytes=on_bytes, on_wait=_say, **options
+            paths,
+            case=case,
+            on_file=lambda report: _show_file(report, progress.console),
+            on_bytes=on_bytes,
+            on_wait=_say,
+            **options,
         )
     read = [report for report in reports if report.source]
     rejected = sum(report.rejected for report in read)
     rows = sum(report.rows for report in read)
     err.print(
-        Text(f"{display.visible(str(case))}: {len(read)} of {len(reports)} files, {rows:,} rows, {rejected:,} rejected"),
+        Text(
+            f"{display.visible(str(case))}: {len(read)} of {len(reports)} files, {rows:,} rows, {rejected:,} rejected"
+        ),
     )
     if rejected:
-        err.print(Text(f'see why: ciforensics sql "FROM rejected_by_reason" --case {display.visible(str(case))}'), style="dim")
+        err.print(
+            Text(f'see why: ciforensics sql "FROM rejected_by_reason" --case {display.visible(str(case))}'),
+            style="dim",
+        )
 
 
 def _show_file(report: ci.FileReport, console: Console) -> None:
-    line = Text(f"{report.status:<10} ", style={"unknown": "yellow", "unreadable": "red"}.get(report.status, "green"))
+    line = Text(
+        f"{report.status:<10} ", style={"unknown": "yellow", "unreadable": "red"}.get(report.status, "green")
+    )
     line.append(display.visible(report.path), style="bold")
     if report.source:
         line.append(f"  {report.source} ({report.format}): {report.rows:,} rows")
@@ -166,10 +188,15 @@ def report(
     paths: Paths = None,
     out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the report goes.")] = ...,  # type: ignore[assignment]
     case: Annotated[
-        Path | None, typer.Option(help="The case file.  [default: DIR/case.duckdb with PATHs, else case.duckdb]")
+        Path | None,
+        typer.Option(help="The case file.  [default: DIR/case.duckdb with PATHs, else case.duckdb]"),
     ] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Only this notebook, by the start of its name, e.g. 02.")] = None,
-    parameter: Annotated[list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="A notebook's parameter.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this notebook, by the start of its name, e.g. 02.")
+    ] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="A notebook's parameter.")
+    ] = None,
     source_name: SourceName = None,
     mapping: Map = None,
     timezone: Timezone = None,
@@ -194,7 +221,9 @@ def report(
 def sql(
     query: Annotated[str, typer.Argument(help='DuckDB SQL, e.g. "FROM files".')],
     case: Annotated[Path, typer.Option(help="The case file.")] = Path("case.duckdb"),
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV; cells that a spreadsheet would run get a '.")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="CSV; cells that a spreadsheet would run get a '.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row.")] = False,
 ) -> None:
     """Ask a case in SQL. It is opened read-only, and SQL cannot reach other files.
@@ -212,7 +241,9 @@ def sql(
             _show_rows(names, (row for some in rows for row in some), as_csv=as_csv, as_json=as_json)
         except duckdb.Error as error:
             first, *_ = str(error).splitlines()
-            raise CiforensicsError(first, hint='`ciforensics sources` lists the tables; try "FROM case_overview".') from error
+            raise CiforensicsError(
+                first, hint='`ciforensics sources` lists the tables; try "FROM case_overview".'
+            ) from error
 
 
 def _show_rows(names: list[str], rows: Iterator[tuple[Any, ...]], *, as_csv: bool, as_json: bool) -> None:
@@ -237,7 +268,11 @@ def spreadsheet_safe(value: object) -> object:
         >>> spreadsheet_safe("=HYPERLINK(1)"), spreadsheet_safe(-1)
         ("'=HYPERLINK(1)", -1)
     """
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return (
+        f"'{value}"
+        if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+        else value
+    )
 
 
 @app.command()
@@ -248,7 +283,14 @@ def sources() -> None:
         out.print(Text(log.doc.strip()), soft_wrap=True)
         for name, columns in log.fills.items():
             meanings = tables.TABLES[name]
-            table = Table("column", "type", "meaning", "in this log", title=f"{log.name} → {name}: {meanings.meaning}", title_justify="left")
+            table = Table(
+                "column",
+                "type",
+                "meaning",
+                "in this log",
+                title=f"{log.name} → {name}: {meanings.meaning}",
+                title_justify="left",
+            )
             for column in meanings.columns:
                 if column.name in columns:
                     table.add_row(column.name, column.type, column.comment, Text(columns[column.name]))
@@ -260,7 +302,9 @@ def sources() -> None:
 def lab(
     context: typer.Context,
     case: Annotated[Path, typer.Option(help="The case file.")] = Path("case.duckdb"),
-    folder: Annotated[Path, typer.Option("--dir", help="Where the working copy goes.")] = Path("ciforensics-lab"),
+    folder: Annotated[Path, typer.Option("--dir", help="Where the working copy goes.")] = Path(
+        "ciforensics-lab"
+    ),
 ) -> None:
     """Open a working copy of the notebooks on a case in JupyterLab. What follows is passed on to JupyterLab."""
     from ciforensics.report import working_copy  # noqa: PLC0415 (Jupyter takes a second to import)

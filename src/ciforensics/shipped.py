@@ -23,4 +23,6 @@ def shipped(name: str) -> Path:
     for folder in (package / name, package.parents[1] / _CHECKOUT[name]):
         if folder.is_dir():
             return folder
-    raise CiforensicsError(f"This installation has no {name}.", hint="install ciforensics again, from a wheel or a checkout.")
+    raise CiforensicsError(
+        f"This installation has no {name}.", hint="install ciforensics again, from a wheel or a checkout."
+    )

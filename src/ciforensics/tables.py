@@ -41,20 +41,30 @@ class Table:
 
 SOURCE = Column("source", "VARCHAR", "which log said so, e.g. github_csv")
 FILE_ID = Column("file_id", "BIGINT", "which ingested file, see table files")
-LINE_NO = Column("line_no", "BIGINT", "line where the record starts, from 1; for HAR and .mitm the entry's number")
+LINE_NO = Column(
+    "line_no", "BIGINT", "line where the record starts, from 1; for HAR and .mitm the entry's number"
+)
 PLACE = (SOURCE, FILE_ID, LINE_NO)
 
 TS = Column("ts", "TIMESTAMP", "when, UTC, as the log's own clock had it")
 TS_KIND = Column("ts_kind", "VARCHAR", "what ts marks: start, end or logged")
-TS_RESOLUTION = Column("ts_resolution_ms", "DOUBLE", "how finely ts was written, in ms: 1000 for whole seconds")
+TS_RESOLUTION = Column(
+    "ts_resolution_ms", "DOUBLE", "how finely ts was written, in ms: 1000 for whole seconds"
+)
 DURATION = Column("duration_ms", "DOUBLE", "how long it took, in ms")
 CLIENT_IP = Column("client_ip", "VARCHAR", "address that sent it, as the observer saw it", "client.address")
 NAMESPACE = Column("namespace", "VARCHAR", "Kubernetes namespace of the pod", "k8s.namespace.name")
 POD = Column("pod", "VARCHAR", "pod name; on ARC also the runner's name", "k8s.pod.name")
 NODE = Column("node", "VARCHAR", "node that ran the pod", "k8s.node.name")
-CI_REPO = Column("ci_repo", "VARCHAR", "owner/name of the repository whose workflow ran", "vcs.repository.name")
-WORKFLOW = Column("workflow", "VARCHAR", "workflow name, or its file's path where it has none", "cicd.pipeline.name")
-JOB = Column("job", "VARCHAR", "job id in the workflow file (matrix legs share it)", "cicd.pipeline.task.name")
+CI_REPO = Column(
+    "ci_repo", "VARCHAR", "owner/name of the repository whose workflow ran", "vcs.repository.name"
+)
+WORKFLOW = Column(
+    "workflow", "VARCHAR", "workflow name, or its file's path where it has none", "cicd.pipeline.name"
+)
+JOB = Column(
+    "job", "VARCHAR", "job id in the workflow file (matrix legs share it)", "cicd.pipeline.task.name"
+)
 RUN_ID = Column("run_id", "VARCHAR", "the workflow run's number", "cicd.pipeline.run.id")
 RUN_ATTEMPT = Column("run_attempt", "BIGINT", "attempt of the run, from 1: a re-run keeps its run_id")
 RUNNER = Column("runner", "VARCHAR", "runner name; on ARC the pod's name", "cicd.worker.name")
@@ -71,10 +81,17 @@ REQUESTS = Table(
         TS_RESOLUTION,
         Column("method", "VARCHAR", "HTTP method, upper case", "http.request.method"),
         Column("url", "VARCHAR", "the whole URL, secrets out", "url.full"),
-        Column("host", "VARCHAR", "host of the URL, lower case, port kept if not the scheme's own", "server.address"),
+        Column(
+            "host",
+            "VARCHAR",
+            "host of the URL, lower case, port kept if not the scheme's own",
+            "server.address",
+        ),
         Column("path", "VARCHAR", "path of the URL", "url.path"),
         Column("query", "VARCHAR", "what follows the ? of the URL", "url.query"),
-        Column("asked_repo", "VARCHAR", "owner/name in the URL, lower case: what was asked for, not who asked"),
+        Column(
+            "asked_repo", "VARCHAR", "owner/name in the URL, lower case: what was asked for, not who asked"
+        ),
         Column(
             "service",
             "VARCHAR",
@@ -158,7 +175,12 @@ DOCKER_EVENTS = Table(
         Column("action", "VARCHAR", "what happened, e.g. pull, create, die, exec_create"),
         Column("object_id", "VARCHAR", "id of what it happened to; for a pull the reference"),
         Column("name", "VARCHAR", "container, network or volume name", "container.name"),
-        Column("image", "VARCHAR", "image name, registry included, without tag and digest", "container.image.name"),
+        Column(
+            "image",
+            "VARCHAR",
+            "image name, registry included, without tag and digest",
+            "container.image.name",
+        ),
         Column("image_tag", "VARCHAR", "tag of the image", "container.image.tags"),
         Column("image_digest", "VARCHAR", "digest of the image, sha256:…", "container.image.repo_digests"),
         Column("exit_code", "BIGINT", "exit code of the container or exec", "process.exit.code"),
@@ -221,7 +243,11 @@ FILES = Table(
         Column("rejected", "BIGINT", "records that could not be read, see table rejected"),
         Column("skipped", "BIGINT", "records that hold nothing to report, see table skipped"),
         Column("redacted", "BIGINT", "secrets that were taken out"),
-        Column("provisional", "BIGINT", "records at its end that may still be being written; read again next time"),
+        Column(
+            "provisional",
+            "BIGINT",
+            "records at its end that may still be being written; read again next time",
+        ),
         Column("first_ts", "TIMESTAMP", "earliest time in it, UTC"),
         Column("last_ts", "TIMESTAMP", "latest time in it, UTC"),
         Column("in_order", "BOOLEAN", "its rows never go back in time"),

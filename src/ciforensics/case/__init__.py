@@ -40,7 +40,9 @@ def connect(case: str | os.PathLike[str] = "", *, external_access: bool = True) 
     """
     path = Path(case) if os.fspath(case) else sample_case()
     if not path.is_file():
-        raise CiforensicsError(f"No case at {path}.", hint=f"make one with `ciforensics ingest LOGS --case {path}`.")
+        raise CiforensicsError(
+            f"No case at {path}.", hint=f"make one with `ciforensics ingest LOGS --case {path}`."
+        )
     con = store.attach(path)
     if store.check_version(con, path) != __version__:
         con.close()

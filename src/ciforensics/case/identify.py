@@ -86,7 +86,9 @@ def known_files(con: duckdb.DuckDBPyConnection) -> list[Known]:
     ]
 
 
-def find(path: Path, head: bytes, known: Sequence[Known], *, limit: int, verify: bool) -> tuple[Known, bool] | None:
+def find(
+    path: Path, head: bytes, known: Sequence[Known], *, limit: int, verify: bool
+) -> tuple[Known, bool] | None:
     """Which known file this one is.
 
     Args:

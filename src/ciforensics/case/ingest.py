@@ -62,7 +62,11 @@ class _How:
 
     def over(self, before: Mapping[str, Any]) -> dict[str, Any]:
         """These options where given, else those of `before`."""
-        asked = {"source": self.source, "mapping": self.mapping and dict(self.mapping), "timezone": self.timezone}
+        asked = {
+            "source": self.source,
+            "mapping": self.mapping and dict(self.mapping),
+            "timezone": self.timezone,
+        }
         return {name: value if value is not None else before.get(name) for name, value in asked.items()}
 
 
@@ -111,7 +115,11 @@ def ingest(
     _check(how)
     case = Path(case)
     found = find_files(paths, leave_out=case)
-    with store.writing(case, waiting=on_wait) as copy, ThreadPoolExecutor(2) as pool, ThreadPoolExecutor(1) as writer:
+    with (
+        store.writing(case, waiting=on_wait) as copy,
+        ThreadPoolExecutor(2) as pool,
+        ThreadPoolExecutor(1) as writer,
+    ):
         loader = load.Loader(copy.con, key=redact.load_key(), pool=pool, writer=writer)
         run = _Run(copy.con, loader, how, verify, max_uncompressed, on_bytes)
         reports = []
@@ -142,20 +150,24 @@ def _nothing(paths: Iterable[object], reports: Sequence[FileReport]) -> Ciforens
 def _check(how: _How) -> None:
     names = [each.name for each in source.all_sources()]
     if how.source is not None and how.source not in names:
-        raise CiforensicsError(f"There is no source {how.source!r}.", hint=f"choose one of {', '.join(names)}.")
+        raise CiforensicsError(
+            f"There is no source {how.source!r}.", hint=f"choose one of {', '.join(names)}."
+        )
     columns = {column.name for table in EVIDENCE for column in table.columns}
     for column in how.mapping or ():
         if column not in columns:
             near = difflib.get_close_matches(column, columns, n=1) or ["ts"]
             raise CiforensicsError(
-                f"--map {column}=…: there is no column {column!r}.", hint=f"did you mean {near[0]!r}? See `ciforensics sources`."
+                f"--map {column}=…: there is no column {column!r}.",
+                hint=f"did you mean {near[0]!r}? See `ciforensics sources`.",
             )
     if how.timezone is not None:
         try:
             ZoneInfo(how.timezone)
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise CiforensicsError(
-                f"There is no time zone {how.timezone!r}.", hint="give an IANA name such as Europe/Berlin or UTC."
+                f"There is no time zone {how.timezone!r}.",
+                hint="give an IANA name such as Europe/Berlin or UTC.",
             ) from error
 
 
@@ -269,9 +281,15 @@ class _Run:
                 batches = stream.block_batches(content, reader=reader, start=start, hashes=hashes)
             else:
                 assemble = envelopes.assembler(envelope, reader.assemble)
-                batches = stream.line_batches(content, reader=reader, assemble=assemble, start=start, hashes=hashes)
+                batches = stream.line_batches(
+                    content, reader=reader, assemble=assemble, start=start, hashes=hashes
+                )
             self.loader.load(
-                self._watched(path, batches), reader=reader, source_name=log.name, file_id=file_id, loaded=loaded
+                self._watched(path, batches),
+                reader=reader,
+                source_name=log.name,
+                file_id=file_id,
+                loaded=loaded,
             )
             if below.broken:
                 self._broken(log.name, file_id, below.broken, loaded)
@@ -320,7 +338,9 @@ class _Run:
             "in_order": loaded.in_order, "ingested_at": datetime.now(UTC).replace(tzinfo=None), "version": __version__,
         })  # fmt: skip
         for reason, count in sorted(total.skipped.items()):
-            self._insert("skipped", {"source": log.name, "file_id": file_id, "reason": reason, "records": count})
+            self._insert(
+                "skipped", {"source": log.name, "file_id": file_id, "reason": reason, "records": count}
+            )
         edge = identify.edge(path, end, limit=self.limit)
         head = head[: min(end, identify.EDGE)]
         self.con.execute("DELETE FROM store.progress WHERE file_id = ?", [file_id])
@@ -345,7 +365,9 @@ class _Run:
         self.con.execute(f"INSERT INTO {table} ({names}) VALUES ({values})", dict(row))
 
     def _report(self, file_id: int, path: Path, status: str) -> FileReport:
-        names = [field.name for field in fields(FileReport) if field.name not in {"path", "status", "message"}]
+        names = [
+            field.name for field in fields(FileReport) if field.name not in {"path", "status", "message"}
+        ]
         columns = ", ".join(f'"{name}"' for name in names)
         row = self.con.execute(f"SELECT {columns} FROM files WHERE file_id = ?", [file_id]).fetchall()[0]
         return FileReport(self._name(path), status, **dict(zip(names, row, strict=True)))
@@ -364,7 +386,9 @@ def recognise(
     """
     seen, envelope = look(head)
     asked = source.Options(
-        ZoneInfo(options.get("timezone") or "UTC"), options.get("mapping") or {}, forced=bool(options.get("source"))
+        ZoneInfo(options.get("timezone") or "UTC"),
+        options.get("mapping") or {},
+        forced=bool(options.get("source")),
     )
     unreadable: Unreadable | None = None
     for log in source.all_sources():
@@ -385,10 +409,12 @@ def recognise(
 def look(head: bytes) -> tuple[source.Head, envelopes.Envelope | None]:
     """What a source sees of a file's first bytes: whole lines, without the envelope that they are in."""
     whole = head if len(head) < identify.HEAD else head[: head.rfind(b"\n") + 1]
-    decoded = whole.decode("utf-8-sig", "replace").split("\n")  # not splitlines: it splits at U+2028 and 0x1E too
+    decoded = whole.decode("utf-8-sig", "replace").split(
+        "\n"
+    )  # not splitlines: it splits at U+2028 and 0x1E too
     lines = [line.rstrip("\r") for line in decoded if line.strip()]
     envelope = envelopes.detect(lines[:100])
     if envelope is not None:
-        peeled = envelope.peel(stream.split(whole, 1), True)[0]["text"].to_list()
+        peeled = envelope.peel(stream.split(whole, 1)[0], True)[0]["text"].to_list()
         lines = [line for line in peeled if line.strip()]
     return source.Head(head, tuple(lines)), envelope

@@ -24,6 +24,12 @@ from ciforensics.tables import TABLES, Table
 SCHEMA_VERSION = 1
 """Grows when a table changes; a case with a greater one was written by a newer ciforensics."""
 
+_WRITING = {
+    "memory_limit": "1GB",
+    # DuckDB's default writes for version 0.10; since 1.3 text is written in two thirds of the time.
+    "storage_compatibility_version": "v1.3.0",
+}
+
 _STORE = {
     # `requests` is stored apart from its urls and user agents: written wide, 2 M rows took 6 s, so 1.6 s.
     "requests": """file_id BIGINT, line_no BIGINT, ts TIMESTAMP, ts_kind VARCHAR, ts_resolution_ms DOUBLE,
@@ -64,7 +70,8 @@ def check_version(con: duckdb.DuckDBPyConnection, path: Path) -> str:
         row = None
     if row is None:
         raise CiforensicsError(
-            f"{path} is a DuckDB file, but no case.", hint="name a file that `ciforensics ingest` made, or a new one."
+            f"{path} is a DuckDB file, but no case.",
+            hint="name a file that `ciforensics ingest` made, or a new one.",
         )
     if row[0] > SCHEMA_VERSION:
         raise CiforensicsError(
@@ -155,7 +162,7 @@ def writing(case: Path, *, waiting: Callable[[str], None] = lambda _: None) -> I
 def _opened(copy: Path, case: Path) -> Iterator[Copy]:
     fresh = not copy.exists()
     try:
-        con = duckdb.connect(copy, config={"memory_limit": "1GB", "temp_directory": f"{copy}.tmp"})
+        con = duckdb.connect(copy, config={**_WRITING, "temp_directory": f"{copy}.tmp"})
     except duckdb.Error as error:
         raise _no_case(case, error) from error
     with con:
@@ -195,5 +202,6 @@ def _clear(copy: Path) -> None:
 
 def _no_case(path: Path, error: duckdb.Error) -> CiforensicsError:
     return CiforensicsError(
-        f"{path} is no case: {str(error).splitlines()[0]}", hint="name a file that `ciforensics ingest` made, or a new one."
+        f"{path} is no case: {str(error).splitlines()[0]}",
+        hint="name a file that `ciforensics ingest` made, or a new one.",
     )

@@ -26,7 +26,7 @@ from ciforensics.formats import records
 if TYPE_CHECKING:
     from pathlib import Path
 
-CHUNK = 32 << 20
+CHUNK = 16 << 20
 MAX_LINE = 16 << 20
 """A longer line is rejected whole: no log writes one, and it must not fill the memory."""
 
@@ -36,6 +36,7 @@ MAX_UNCOMPRESSED = 64 << 30
 BOM = b"\xef\xbb\xbf"
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _BLANK = " \t\r\x0b\x0c"
+_NOT_BLANK = r"[^ \t\r\x0b\x0c]"
 _BLANK_LINE = re.compile(rb"^[ \t\r\x0b\x0c]*\n", re.MULTILINE)
 
 
@@ -142,20 +143,22 @@ def open_content(path: Path, *, limit: int) -> Iterator[tuple[io.BufferedReader,
             yield stream, content, compression
 
 
-def split(data: bytes, first_line: int) -> pl.DataFrame:
-    r"""Bytes to lines, blank ones left out. Bytes that are no UTF-8 become U+FFFD.
+def split(data: bytes, first_line: int) -> tuple[pl.DataFrame, int]:
+    r"""Bytes to lines, blank ones left out, and how many lines there were. What is no UTF-8 becomes U+FFFD.
 
     Example:
-        >>> split(b"a\r\n\nb", 1).rows()
-        [(1, 1, 'a'), (3, 1, 'b')]
+        >>> lines, n = split(b"a\r\n\nb", 1)
+        >>> lines.rows(), n
+        ([(1, 1, 'a'), (3, 1, 'b')], 3)
     """
     try:
         lines = pl.read_lines(data, name="text")
     except pl.exceptions.ComputeError:  # invalid UTF-8
         lines = pl.read_lines(data.decode("utf-8", "replace").encode(), name="text")
-    return lines.select(
+    numbered = lines.select(
         line_no=pl.int_range(pl.len(), dtype=pl.Int64) + first_line, n_lines=pl.lit(1, pl.Int64), text="text"
-    ).filter(pl.col("text").str.strip_chars(_BLANK) != "")
+    )
+    return numbered.filter(pl.col("text").str.contains(_NOT_BLANK)), len(lines)
 
 
 def blank_bytes(data: bytes) -> int:
@@ -197,8 +200,7 @@ class _Lines:
 
     def batch(self, data: bytes, *, final: bool, provisional: bool) -> tuple[Batch, int]:
         """One batch out of whole lines, and how many bytes at its end are held back."""
-        lines = split(data, self.at.line_no)
-        n_lines = data.count(b"\n") + (not data.endswith(b"\n"))
+        lines, n_lines = split(data, self.at.line_no)
         header = blank = 0
         if self.at.offset == 0 and data.startswith(BOM):
             header = len(BOM)
@@ -234,7 +236,9 @@ class _Lines:
         if not end:  # the file ends inside the line
             hashes.tail, hashes.settled = hashes.settled, before
         line = pl.DataFrame(
-            [(self.at.line_no, 1, begun[:8192].decode("utf-8", "replace"))], schema=records.SCHEMA, orient="row"
+            [(self.at.line_no, 1, begun[:8192].decode("utf-8", "replace"))],
+            schema=records.SCHEMA,
+            orient="row",
         )
         self.at = Position(self.at.offset + size + end, self.at.line_no + 1)
         return Batch(line.clear(), _refused(line), size + end, 0, 0, self.at, not end), block[end:]
@@ -291,9 +295,10 @@ def line_batches(
     state = _Lines(reader, assemble, start)
     carry = b""
     while block := stream.read(CHUNK):
-        data = carry + block
-        cut = data.rfind(b"\n") + 1
-        whole, carry = data[:cut], data[cut:]
+        rest = b"" if block.endswith(b"\n") else stream.readline(MAX_LINE + 1)
+        data = b"".join((carry, block, rest))
+        cut = len(data) if data.endswith(b"\n") else data.rfind(b"\n") + 1
+        whole, carry = data[:cut], data[cut:]  # no copies where the data ends with its line
         too_long = len(carry) > MAX_LINE
         if whole:
             batch, held = state.batch(whole, final=too_long, provisional=False)
@@ -308,7 +313,9 @@ def line_batches(
         yield state.batch(carry, final=True, provisional=True)[0]
 
 
-def block_batches(stream: BinaryIO, *, reader: source.Reader, start: Position, hashes: Hashes) -> Iterator[Batch]:
+def block_batches(
+    stream: BinaryIO, *, reader: source.Reader, start: Position, hashes: Hashes
+) -> Iterator[Batch]:
     """The same for files that are not lines: the reader finds the records, here `line_no` counts them."""
     assert reader.blocks is not None  # noqa: S101 (for the type checker: the caller asked)
     tee = _Tee(stream)

@@ -21,8 +21,12 @@ import polars as pl
 
 from ciforensics.formats import records
 
-_CRI = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d) (?:stdout|stderr) [FP](?:\s|$)")
-_CRI_GROUPS = r"^\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d) (?:stdout|stderr) (?<flag>[FP])(?: (?<inner>(?s:.*)))?$"
+_CRI = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d) (?:stdout|stderr) [FP](?:\s|$)"
+)
+_CRI_GROUPS = (
+    r"^\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d) (?:stdout|stderr) (?<flag>[FP])(?: (?<inner>(?s:.*)))?$"
+)
 
 
 @dataclass(frozen=True)
@@ -54,15 +58,20 @@ def _joined(peeled: pl.DataFrame, goes_on: pl.Series, final: bool) -> tuple[pl.D
 
 def _peel_cri(lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]:  # noqa: FBT001
     parts = lines.with_columns(pl.col("text").str.extract_groups(_CRI_GROUPS).struct.unnest())
-    peeled = parts.select("line_no", "n_lines", text=pl.when(pl.col("flag").is_null()).then("text").otherwise(
-        pl.col("inner").fill_null("")))
+    peeled = parts.select(
+        "line_no",
+        "n_lines",
+        text=pl.when(pl.col("flag").is_null()).then("text").otherwise(pl.col("inner").fill_null("")),
+    )
     return _joined(peeled, (parts["flag"] == "P").fill_null(value=False), final)
 
 
 def _peel_docker(lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]:  # noqa: FBT001
     parts = records.json_fields(lines, {"log": ["$.log"]})
     log = pl.col("log")
-    peeled = parts.select("line_no", "n_lines", text=pl.coalesce(log.str.strip_suffix("\n").str.strip_suffix("\r"), "text"))
+    peeled = parts.select(
+        "line_no", "n_lines", text=pl.coalesce(log.str.strip_suffix("\n").str.strip_suffix("\r"), "text")
+    )
     return _joined(peeled, parts.select((~log.str.ends_with("\n")).fill_null(value=False)).to_series(), final)
 
 

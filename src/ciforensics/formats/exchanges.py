@@ -88,8 +88,10 @@ _DROPPED = r'(?i)"(?:(?:proxy-)?authorization|cookie)"\s*:'
 _VALUE = r'(?i)("(?:(?:proxy-)?authorization|auth[_-]?header|(?:set-)?cookie)"\s*:\s*")(?:[^"\\]|\\.)*'
 
 
-def _url() -> pl.Expr:
+def _url(found: pl.DataFrame) -> pl.Expr:
     """The URL as logged, or put together from its parts as mitmproxy's `pretty_url` is."""
+    if found["url"].str.contains("://", literal=True).all(ignore_nulls=False):
+        return pl.col("url")  # the usual case; polars would work out every branch below for every row
     scheme = pl.coalesce(pl.col("scheme").str.to_lowercase(), pl.lit("https"))
     default = (pl.col("port") == "443") & (scheme == "https") | (pl.col("port") == "80") & (scheme == "http")
     at = (
@@ -116,8 +118,10 @@ def _url() -> pl.Expr:
     )
 
 
-def _authenticated() -> pl.Expr:
+def _authenticated(found: pl.DataFrame) -> pl.Expr:
     said = pl.col("authenticated").str.strip_chars().str.to_lowercase()
+    if not found["authenticated"].null_count():
+        return ~said.is_in(_NOTHING)
     return (
         pl.when(said.is_not_null())
         .then(~said.is_in(_NOTHING))
@@ -181,14 +185,17 @@ def parsed(found: pl.DataFrame, *, kind: str, timezone: ZoneInfo, extra: int = 0
     found = found.rename({"ts": "when", "status": "answer"}).with_columns(times.parse(found["ts"], timezone))
     end = times.parse(found["end"], timezone)["ts"]
     ip = pl.col("client_ip").str.strip_prefix("::ffff:")
+    has_port = found["client_ip"].str.contains(":", literal=True).any()
     with_port = r"^(?:\[(?<six>.+)\]|(?<four>\d+\.\d+\.\d+\.\d+)):(?<port>\d+)$"
     status = pl.col("answer").str.extract(r"^\s*(\d{1,3})(?:\.0+)?(?:\s|$)").cast(pl.Int16)
+    if found["answer"].str.len_bytes().max() == 3:  # as everybody writes it
+        status = pl.col("answer").cast(pl.Int16, strict=False)
     found = found.with_columns(
         ts_kind=pl.lit(kind),
         method=pl.col("method").str.to_uppercase(),
-        url=_url(),
+        url=_url(found),
         status=pl.when(status > 0).then(status),
-        authenticated=_authenticated(),
+        authenticated=_authenticated(found),
         request_bytes=_count("request_bytes"),
         response_bytes=_count("response_bytes"),
         duration_ms=pl.coalesce(
@@ -196,8 +203,12 @@ def parsed(found: pl.DataFrame, *, kind: str, timezone: ZoneInfo, extra: int = 0
             pl.col("duration_s").cast(pl.Float64, strict=False) * 1000,
             (end - pl.col("ts")).dt.total_microseconds() / 1000,
         ),
-        client_ip=pl.coalesce(ip.str.extract(with_port, 1), ip.str.extract(with_port, 2), ip),
-        client_port=pl.coalesce(_count("client_port"), ip.str.extract(with_port, 3).cast(pl.Int64)),
+        client_ip=pl.coalesce(ip.str.extract(with_port, 1), ip.str.extract(with_port, 2), ip)
+        if has_port
+        else ip,
+        client_port=pl.coalesce(_count("client_port"), ip.str.extract(with_port, 3).cast(pl.Int64))
+        if has_port
+        else _count("client_port"),
     ).with_columns(skip=_skip())
     found = found.with_columns(reason=_reject())
     good = pl.col("reason").is_null() & pl.col("skip").is_null()

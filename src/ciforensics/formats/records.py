@@ -182,7 +182,9 @@ def _keys(path: str) -> tuple[str, ...] | None:
 
 def _pick(name: str, several: Iterable[str], rest: list[str]) -> str:
     places = [
-        f"others[{rest.index(path) + 1}]" if path in rest else ".".join(["found", *map(_name, _keys(path) or ())])
+        f"others[{rest.index(path) + 1}]"
+        if path in rest
+        else ".".join(["found", *map(_name, _keys(path) or ())])
         for path in several
     ]
     return f"coalesce({', '.join(places)}, NULL) AS {_name(name)}"

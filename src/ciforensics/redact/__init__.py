@@ -120,6 +120,10 @@ def _holds_any(lower: str, needles: tuple[str, ...]) -> bool:
     return False
 
 
+_SHORTEST = 5
+"""Bytes that a text must have to hold a secret and what tells it from other text, as in `-p ab`."""
+
+
 def frame(rows: pl.DataFrame, *, key: bytes, skip: Collection[str] = ()) -> tuple[pl.DataFrame, int]:
     """Takes the secrets out of all text columns, in bulk: each distinct suspicious text is read once.
 
@@ -143,6 +147,8 @@ def frame(rows: pl.DataFrame, *, key: bytes, skip: Collection[str] = ()) -> tupl
         if dtype != pl.String or name in skip:
             continue
         column, before = rows[name], total
+        if (column.str.len_bytes().max() or 0) < _SHORTEST:
+            continue
         needles, clean = list(NEEDLES), text
         if name in JSON_COLUMNS:
             needles, clean = [*NEEDLES, "\\u00"], _json  # JSON may spell any letter as \u0074
