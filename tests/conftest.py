@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
 
 import ciforensics as ci
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Build = Callable[..., duckdb.DuckDBPyConnection]
 

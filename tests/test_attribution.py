@@ -17,7 +17,7 @@ from ciforensics.formats.records import Stream
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DAY = datetime(2026, 11, 24, 3, 0, 0)  # noqa: DTZ001 (cases keep UTC without a zone)
+DAY = datetime(2026, 11, 24, 3, 0, 0)
 
 
 @pytest.fixture(scope="module")

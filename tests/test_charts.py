@@ -22,7 +22,7 @@ from ciforensics.charts import drawing
 if TYPE_CHECKING:
     from ciforensics.display import Data
 
-THREE = datetime(2026, 11, 24, 3)  # noqa: DTZ001 (a case's times are UTC without a zone)
+THREE = datetime(2026, 11, 24, 3)
 HOUR = timedelta(hours=1)
 
 

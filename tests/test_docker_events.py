@@ -19,7 +19,7 @@ from ciforensics.source import Head, Options, Parsed, Reader
 from ciforensics.sources.docker_events import SOURCE
 
 ID = "sha256:" + "d7947874" * 8
-WHEN = dt.datetime(2026, 11, 24, 3, 4, 45, 603573)  # noqa: DTZ001
+WHEN = dt.datetime(2026, 11, 24, 3, 4, 45, 603573)
 PULL = (
     '{"status":"pull","id":"golang:1.24","Type":"image","Action":"pull","Actor":{"ID":"golang:1.24",'
     '"Attributes":{"name":"golang"}},"scope":"local","time":1795489485,"timeNano":1795489485603573981}'
@@ -44,7 +44,7 @@ def read(log: str, *, as_in: str | None = None, **said: Any) -> Parsed:
     assert found is not None
     numbered = [(number, 1, line) for number, line in enumerate(log.split("\n"), start=1) if line.strip()]
     lines = pl.DataFrame(numbered, schema=records.SCHEMA, orient="row")
-    joined, held = found.assemble(lines, True)  # noqa: FBT003
+    joined, held = found.assemble(lines, True)
     parsed = found.parse(joined)
     assert held == 0
     assert len(parsed.rows["docker_events"]) + len(parsed.rejected) == len(joined) + parsed.extra
@@ -85,7 +85,7 @@ def test_engines_before_1_22_have_only_four_keys() -> None:
     pull, die = read(f"{pulled}\n{died}").rows["docker_events"].rows(named=True)
     assert (pull["type"], pull["action"], *image(pull)) == ("image", "pull", "ruby", "2", None)
     assert (die["type"], die["object_id"], *image(die)) == ("container", "ab12", "app", "1", None)
-    assert pull["ts"] == dt.datetime(2015, 1, 23, 8, 0)  # noqa: DTZ001
+    assert pull["ts"] == dt.datetime(2015, 1, 23, 8, 0)
     assert pull["attributes"] is None
 
 
@@ -95,7 +95,7 @@ def test_podmans_dialect_is_read_too() -> None:
         '"Attributes":null,"Image":"docker.io/library/alpine:latest","ContainerExitCode":3}'
     )
     row = only(died)
-    assert row["ts"] == dt.datetime(2022, 7, 19, 19, 26, 10, 141234)  # noqa: DTZ001
+    assert row["ts"] == dt.datetime(2022, 7, 19, 19, 26, 10, 141234)
     assert (row["action"], row["name"], row["exit_code"], row["attributes"]) == ("died", "web", 3, None)
     assert image(row) == ("docker.io/library/alpine", "latest", None)
 
@@ -120,7 +120,7 @@ def test_record_separators_of_a_json_sequence_are_no_part_of_the_event() -> None
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_the_tags_that_a_streamer_added_fill_the_ci_columns(nested: bool) -> None:  # noqa: FBT001
+def test_the_tags_that_a_streamer_added_fill_the_ci_columns(nested: bool) -> None:
     tags = {"repo": "o/r", "workflow": "CI", "job": "b", "run_id": 12, "run_attempt": 1, "pod": "p-1"}
     tagged = {"event": json.loads(PULL), "tags": tags} if nested else json.loads(PULL) | tags
     row = only(json.dumps(tagged))

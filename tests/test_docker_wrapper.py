@@ -42,7 +42,7 @@ def read(log: str, *, as_in: str | None = None, **said: Any) -> Parsed:
     """Reads a log, by its own head or by that of another; checks that no record is lost."""
     found = reader(as_in or log, **said)
     assert found is not None
-    joined, held = found.assemble(lines_of(log), True)  # noqa: FBT003
+    joined, held = found.assemble(lines_of(log), True)
     parsed = found.parse(joined)
     assert held == 0
     assert len(parsed.rows["invocations"]) + len(parsed.rejected) == len(joined) + parsed.extra
@@ -60,7 +60,7 @@ def commands(parsed: Parsed) -> list[str | None]:
 
 def test_a_line_of_the_notes_wrapper_becomes_a_row() -> None:
     row = only(read(PLAIN))
-    assert row["ts"] == dt.datetime(2026, 11, 24, 3, 5, 46)  # noqa: DTZ001
+    assert row["ts"] == dt.datetime(2026, 11, 24, 3, 5, 46)
     assert row["ts_resolution_ms"] == 1000
     assert (row["ci_repo"], row["workflow"], row["job"], row["run_id"]) == ("o/r", "CI", "build", "123")
     assert (row["command"], row["args"], row["salvaged"]) == ("build", None, False)
@@ -176,7 +176,7 @@ def test_more_keys_in_any_order_fill_more_columns() -> None:
         }
     )
     row = only(read(line))
-    assert row["ts"] == dt.datetime(2026, 11, 24, 3, 5, 5, 250_000)  # noqa: DTZ001
+    assert row["ts"] == dt.datetime(2026, 11, 24, 3, 5, 5, 250_000)
     assert (row["command"], row["args"]) == ("build", "buildx build -t 'a b' .")
     assert (row["exit_code"], row["duration_ms"], row["run_attempt"], row["run_id"]) == (3, 12.5, 2, "7")
     assert (row["ci_repo"], row["workflow"], row["runner"], row["pod"]) == ("o/r", "CI", "runner-1", "pod-1")
@@ -241,7 +241,7 @@ def test_the_users_own_keys_are_found_by_the_mapping() -> None:
     line = '{"When at":"24/Nov/2026:03:05:46 +0000","repo":"o/r","workflow":"CI","What":"push"}'
     assert reader(line) is None
     row = only(read(line, mapping={"ts": "When at", "command": "What"}))
-    assert row["ts"] == dt.datetime(2026, 11, 24, 3, 5, 46)  # noqa: DTZ001
+    assert row["ts"] == dt.datetime(2026, 11, 24, 3, 5, 46)
     assert row["command"] == "push"
 
 

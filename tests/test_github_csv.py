@@ -39,7 +39,7 @@ def split(text: str) -> pl.DataFrame:
 def parse(text: str, **options: Any) -> Parsed:
     reader = recognise(text, **options)
     assert reader is not None
-    found, held = reader.assemble(split(text)[reader.header_lines :], True)  # noqa: FBT003
+    found, held = reader.assemble(split(text)[reader.header_lines :], True)
     assert held == 0
     parsed = reader.parse(found)
     n_rows = len(parsed.rows["requests"])
@@ -57,7 +57,7 @@ def test_the_six_columns_become_requests() -> None:
     (row,) = parse(f"{HEADER}\n{ROW}\n").rows["requests"].rows(named=True)
     assert row == {
         "line_no": 2,
-        "ts": datetime(2026, 11, 24, 3, 4, 13),  # noqa: DTZ001
+        "ts": datetime(2026, 11, 24, 3, 4, 13),
         "ts_kind": "logged",
         "ts_resolution_ms": 1000.0,
         "method": "GET",
@@ -185,7 +185,7 @@ def test_a_header_alone_is_an_empty_log() -> None:
 
 def test_a_time_without_a_zone_is_in_the_users() -> None:
     text = f"{HEADER}\n{ROW.replace('T03', ' 03').replace('Z', '')}\n"
-    assert rows(text, "ts", timezone="Europe/Berlin") == [(datetime(2026, 11, 24, 2, 4, 13),)]  # noqa: DTZ001
+    assert rows(text, "ts", timezone="Europe/Berlin") == [(datetime(2026, 11, 24, 2, 4, 13),)]
 
 
 STRANGE = (
@@ -284,7 +284,7 @@ def test_a_damaged_export_loses_nothing_wherever_it_is_cut_into_batches(
     for at, put, cut in edits:
         text = text[:at] + put + text[at + cut :]
     lines = split(text)
-    whole = reader.parse(reader.assemble(lines, True)[0])  # noqa: FBT003
+    whole = reader.parse(reader.assemble(lines, True)[0])
     parts, start = [], 0
     for end in [*sorted(min(cut, len(lines)) for cut in cuts), len(lines)]:
         final = end == len(lines)
@@ -301,6 +301,6 @@ def test_a_damaged_export_loses_nothing_wherever_it_is_cut_into_batches(
 
 @settings(deadline=None)
 @given(st.text(max_size=200), st.sampled_from([True, False]))
-def test_no_first_line_is_too_strange(text: str, forced: bool) -> None:  # noqa: FBT001
+def test_no_first_line_is_too_strange(text: str, forced: bool) -> None:
     with contextlib.suppress(Unreadable):
         recognise(text, forced=forced)

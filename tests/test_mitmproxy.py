@@ -105,7 +105,7 @@ def test_the_six_fields_of_the_usual_addon_are_a_row() -> None:
     result = read([line()])
     assert result.format == "jsonl"
     row = result.rows.row(0, named=True)
-    assert row["ts"] == datetime(2026, 11, 24, 3, 4, 14)  # noqa: DTZ001
+    assert row["ts"] == datetime(2026, 11, 24, 3, 4, 14)
     assert (row["ts_kind"], row["ts_resolution_ms"]) == ("start", 1000.0)
     assert (row["method"], row["status"], row["response_bytes"]) == ("GET", 401, 22)
     assert row["url"] == "https://github.com/acme/web.git/info/refs?service=git-upload-pack"
@@ -153,7 +153,7 @@ def test_what_an_addon_writes_beside_the_six_is_kept() -> None:
 )
 def test_whether_there_was_a_credential_is_known_only_where_the_log_says_so(
     more: dict[str, Any],
-    authenticated: bool | None,  # noqa: FBT001
+    authenticated: bool | None,
     redacted: int,
 ) -> None:
     result = read([line(**more)])
@@ -185,7 +185,7 @@ def test_keys_are_known_under_other_names_and_cases() -> None:
     )
     row = result.rows.row(0, named=True)
     assert row["url"] == "https://github.com/acme/web.git/info/refs?service=git-upload-pack"
-    assert row["ts"] == datetime(2026, 11, 24, 3, 4, 14, 697000)  # noqa: DTZ001
+    assert row["ts"] == datetime(2026, 11, 24, 3, 4, 14, 697000)
     assert (row["method"], row["status"], row["client_ip"], row["duration_ms"]) == (
         "GET",
         401,
@@ -337,7 +337,7 @@ def test_a_flow_of_jsondump_is_a_row() -> None:
     assert result.format == "jsondump"
     row = result.rows.row(0, named=True)
     assert row["url"] == "https://github.com/acme/web.git/info/refs?service=git-upload-pack"
-    assert row["ts"] == datetime(2026, 11, 24, 3, 1, 55, 416000)  # noqa: DTZ001
+    assert row["ts"] == datetime(2026, 11, 24, 3, 1, 55, 416000)
     assert (row["ts_kind"], row["ts_resolution_ms"], row["duration_ms"]) == ("start", 1.0, 50.0)
     assert (row["client_ip"], row["client_port"]) == ("192.168.77.11", 34792)
     assert (row["status"], row["response_bytes"], row["request_id"]) == (401, 22, "A1:B2")
@@ -419,7 +419,7 @@ def test_a_har_entry_is_a_row_and_its_secrets_are_not_in_it() -> None:
     result = read(har_file(entry(), indent=4))
     assert result.format == "har"
     row = result.rows.row(0, named=True)
-    assert row["ts"] == datetime(2026, 11, 24, 3, 1, 55, 416876)  # noqa: DTZ001
+    assert row["ts"] == datetime(2026, 11, 24, 3, 1, 55, 416876)
     assert (row["status"], row["response_bytes"], row["request_bytes"], row["duration_ms"]) == (
         200,
         147,
@@ -578,7 +578,7 @@ def test_a_dump_is_read_by_the_users_own_mitmdump() -> None:
     assert result.rejected["line_no"].to_list() == [4]
     assert result.rejected["reason"][0].startswith("mitmproxy cannot read this flow: ")
     row = result.rows.row(0, named=True)
-    assert row["ts"] == datetime(2026, 11, 24, 3, 1, 55, 416876)  # noqa: DTZ001
+    assert row["ts"] == datetime(2026, 11, 24, 3, 1, 55, 416876)
     assert (row["client_ip"], row["client_port"], row["duration_ms"]) == ("192.168.77.11", 34792, 50.0)
     assert (row["authenticated"], row["response_bytes"]) == (True, 22)
     assert row["url"] == "https://github.com/acme/web?access_token=***"

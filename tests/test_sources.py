@@ -1,13 +1,12 @@
-"""What holds for every source: a newcomer under `sources/` is tested by this file without a line of its own."""
+"""What holds for every source: a newcomer under `sources/` is tested here without a line of its own."""
 
 from __future__ import annotations
 
 import io
 import json
 import re
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,21 +14,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ciforensics as ci
-from ciforensics.case import load, stream
+from ciforensics.case import load, stream, unpack
+from ciforensics.case.recognise import look, recognise
 from ciforensics.formats import envelopes
 from ciforensics.source import Options, Source, all_sources
 from ciforensics.tables import TABLES
 
-READ = import_module("ciforensics.case.ingest")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 OPTIONS = {"source": None, "mapping": None, "timezone": None}
 
 GIT = "https://github.com/acme/web.git"
 FLOW = {
     "type": "http", "id": "f1", "timestamp_created": 1795489453.5,
     "client_conn": {"peername": ["10.0.0.5", 40000]},
-    "request": {"method": "GET", "scheme": "https", "host": "github.com", "port": 443, "path": "/acme/web.git/info/refs",
-                "headers": {"user-agent": "git/2.39.5"}, "timestamp_start": 1795489453500, "timestamp_end": 1795489453501},
-    "response": {"status_code": 401, "headers": {"content-length": "0"}, "timestamp_start": 1, "timestamp_end": 1795489453600},
+    "request": {"method": "GET", "scheme": "https", "host": "github.com", "port": 443,
+                "path": "/acme/web.git/info/refs", "headers": {"user-agent": "git/2.39.5"},
+                "timestamp_start": 1795489453500, "timestamp_end": 1795489453501},
+    "response": {"status_code": 401, "headers": {"content-length": "0"}, "timestamp_start": 1,
+                 "timestamp_end": 1795489453600},
 }  # fmt: skip
 ENTRY = {
     "startedDateTime": "2026-11-24T03:04:13.5+00:00", "time": 12.5,
@@ -51,20 +55,23 @@ SEEDS: dict[str, str] = {
                     "user_agent": "git/2.39.5", "content_length": n}) + "\n" for n in range(3)),
     "jsondump": (json.dumps(FLOW) + "\n") * 3,
     "har": json.dumps({"log": {"version": "1.2", "entries": [ENTRY, ENTRY, ENTRY]}}, indent=1),
-    "squid json": '{"ts":"1795489505","client_ip":"10.0.0.5","authority":"github.com:443","bytes_up":"1","bytes_down":"2","podmeta":{"pod":"a"}}\n'
-    '{"ts":"1795489505","client_ip":"10.0.0.5","authority":"github.com:443","bytes_up":"1","bytes_down":"2","podmeta":-}\n'
-    '{"ts":"1795489505","client_ip":"10.0.0.5","authority":"github.com:443","bytes_up":"1","bytes_down":"2","podmeta":a\nb}\n',
-    "squid native": "1795489505.137     18 10.0.0.5 TCP_TUNNEL/200 7816 CONNECT github.com:443 - HIER_DIRECT/192.0.2.1 -\n" * 3,
-    "squid combined": '10.0.0.5 - - [24/Nov/2026:03:05:05 +0000] "CONNECT github.com:443 HTTP/1.1" 200 7816 "-" "git/2.39.5 "q"" TCP_TUNNEL:HIER_DIRECT\n' * 3,
-    "docker wrapper": '{"ts":"2026-11-24T03:05:46Z","repo":"acme/web","workflow":"CI","job":"build","run_id":"123","cmd":"build"}\n'
-    '{"ts":"2026-11-24T03:05:46Z","repo":"acme/web","workflow":"Build "prod" image","job":"build","run_id":"123","cmd":"build"}\n',
+    "squid json": "".join(
+        '{"ts":"1795489505","client_ip":"10.0.0.5","authority":"github.com:443","bytes_up":"1",'
+        f'"bytes_down":"2","podmeta":{podmeta}}}\n' for podmeta in ('{"pod":"a"}', "-", "a\nb")),
+    "squid native": "1795489505.137     18 10.0.0.5 TCP_TUNNEL/200 7816 CONNECT github.com:443 - "
+    "HIER_DIRECT/192.0.2.1 -\n" * 3,
+    "squid combined": '10.0.0.5 - - [24/Nov/2026:03:05:05 +0000] "CONNECT github.com:443 HTTP/1.1" 200 7816 '
+    '"-" "git/2.39.5 "q"" TCP_TUNNEL:HIER_DIRECT\n' * 3,
+    "docker wrapper": "".join(
+        f'{{"ts":"2026-11-24T03:05:46Z","repo":"acme/web","workflow":"{workflow}","job":"build",'
+        '"run_id":"123","cmd":"build"}\n' for workflow in ("CI", 'Build "prod" image')),
     "docker events": (json.dumps(EVENT) + "\n") * 3,
 }  # fmt: skip
 
 
 def parts(data: bytes, seed: str) -> tuple[list[stream.Batch], list[load.Prepared]]:
     """Reads `data` as the kind of log that `seed` is."""
-    recognised = READ.recognise(seed.encode(), OPTIONS)
+    recognised = recognise(seed.encode(), OPTIONS)
     assert recognised is not None
     _, reader, envelope = recognised
     file, hashes = io.BytesIO(data), stream.Hashes()
@@ -176,9 +183,9 @@ def test_a_source_has_a_sample_that_only_it_recognises(log: Source) -> None:
             for (path,) in con.execute("SELECT path FROM files WHERE source = ?", [log.name]).fetchall()
         ]
     for path in paths:
-        with stream.open_content(path, limit=stream.MAX_UNCOMPRESSED) as (content, _, _):
+        with unpack.open_content(path, limit=unpack.MAX_UNCOMPRESSED) as (content, _, _):
             head = content.read(1 << 18)
-        seen, _ = READ.look(head)
+        seen, _ = look(head)
         claims = [
             other.name
             for other in all_sources()

@@ -104,7 +104,7 @@ def test_one_column_may_hold_every_spelling() -> None:
     }
 
 
-MOMENTS = st.datetimes(datetime(1974, 1, 1), datetime(2100, 1, 1))  # noqa: DTZ001
+MOMENTS = st.datetimes(datetime(1974, 1, 1), datetime(2100, 1, 1))
 
 
 @settings(deadline=None)
@@ -113,7 +113,7 @@ MOMENTS = st.datetimes(datetime(1974, 1, 1), datetime(2100, 1, 1))  # noqa: DTZ0
     st.sampled_from(["iso", "s", "ms", "us", "ns", "float", "offset"]),
 )
 def test_what_was_written_is_what_is_read(moments: list[datetime], form: str) -> None:
-    since = [(moment - datetime(1970, 1, 1)) // timedelta(microseconds=1) for moment in moments]  # noqa: DTZ001
+    since = [(moment - datetime(1970, 1, 1)) // timedelta(microseconds=1) for moment in moments]
     utc = [moment.replace(tzinfo=UTC) for moment in moments]
     unit, texts = {
         "iso": (1, [moment.isoformat() for moment in utc]),

@@ -20,7 +20,7 @@ from ciforensics.tables import REQUESTS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-DAY = datetime(2026, 11, 24, 3, 0, 0)  # noqa: DTZ001 (cases keep UTC without a zone)
+DAY = datetime(2026, 11, 24, 3, 0, 0)
 
 
 @pytest.fixture(scope="module")

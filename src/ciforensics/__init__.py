@@ -13,7 +13,8 @@ from typing import Any
 
 from ciforensics.analysis.attribution import Attribution, attribute
 from ciforensics.case import connect
-from ciforensics.case.ingest import FileReport, ingest
+from ciforensics.case.files import FileReport
+from ciforensics.case.ingest import ingest
 from ciforensics.display import headline, sentence, table
 from ciforensics.errors import CiforensicsError
 from ciforensics.shipped import __version__

@@ -6,10 +6,9 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import duckdb
 import typer
@@ -19,8 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 import ciforensics as ci
-from ciforensics import display, source, tables
+from ciforensics import display, redact, source, tables
 from ciforensics.errors import CiforensicsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 app = typer.Typer(
     help="Find out which CI workflows send the 401s that GitHub complains about, and whether the cure works.",
@@ -57,7 +59,7 @@ def main() -> None:
     try:
         app()
     except CiforensicsError as error:
-        err.print(Text(display.visible(str(error), keep="\n")))
+        err.print(Text(display.visible(str(error), keep="\n")), soft_wrap=True)
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)
@@ -102,8 +104,8 @@ def ingest(
 ) -> None:
     """Read logs into a case. Run it again when they have grown: only what is new is read.
 
-    A log is recognised by its content, whatever it is called; gzip, zstd and the envelopes of log collectors are
-    peeled off. A file that no source knows is named and passed over.
+    A log is recognised by its content, whatever it is called; gzip, zstd and the envelopes of log collectors
+    are peeled off. A file that no source knows is named and passed over.
     """
     options = _ingest_options(source_name, mapping, timezone, verify, max_uncompressed)
     if as_json:
@@ -130,7 +132,7 @@ def _ingest_options(
 
 
 def _say(sentence: str) -> None:
-    err.print(Text(display.visible(sentence)))
+    err.print(Text(display.visible(sentence)), soft_wrap=True)
 
 
 def _ingest(paths: list[Path], case: Path, options: Mapping[str, Any]) -> None:
@@ -139,8 +141,9 @@ def _ingest(paths: list[Path], case: Path, options: Mapping[str, Any]) -> None:
         task = progress.add_task("", total=None)
 
         def on_bytes(path: Path, done: int) -> None:
+            name = redact.text(path.name, key=redact.load_key())[0]
             progress.update(
-                task, description=display.visible(path.name), completed=done, total=path.stat().st_size
+                task, description=display.visible(name), completed=done, total=path.stat().st_size
             )
 
         reports = ci.ingest(
@@ -154,22 +157,19 @@ def _ingest(paths: list[Path], case: Path, options: Mapping[str, Any]) -> None:
     read = [report for report in reports if report.source]
     rejected = sum(report.rejected for report in read)
     rows = sum(report.rows for report in read)
+    shown = display.visible(str(case))
     err.print(
-        Text(
-            f"{display.visible(str(case))}: {len(read)} of {len(reports)} files, {rows:,} rows, {rejected:,} rejected"
-        ),
+        Text(f"{shown}: {len(read)} of {len(reports)} files, {rows:,} rows, {rejected:,} rejected"),
+        soft_wrap=True,
     )
     if rejected:
-        err.print(
-            Text(f'see why: ciforensics sql "FROM rejected_by_reason" --case {display.visible(str(case))}'),
-            style="dim",
-        )
+        why = f'see why: ciforensics sql "FROM rejected_by_reason" --case {shown}'
+        err.print(Text(why, style="dim"), soft_wrap=True)
 
 
 def _show_file(report: ci.FileReport, console: Console) -> None:
-    line = Text(
-        f"{report.status:<10} ", style={"unknown": "yellow", "unreadable": "red"}.get(report.status, "green")
-    )
+    style = {"unknown": "yellow", "unreadable": "red"}.get(report.status, "green")
+    line = Text(f"{report.status:<10} ", style=style)
     line.append(display.visible(report.path), style="bold")
     if report.source:
         line.append(f"  {report.source} ({report.format}): {report.rows:,} rows")
@@ -180,7 +180,7 @@ def _show_file(report: ci.FileReport, console: Console) -> None:
         line.append("  no source knows this file; passed over")
     if report.message:
         line.append("\n" + display.visible(report.message, keep="\n"))
-    console.print(line)
+    console.print(line, soft_wrap=True)
 
 
 @app.command()
@@ -203,7 +203,7 @@ def report(
     verify: Verify = False,
     max_uncompressed: MaxUncompressed = "64GB",
 ) -> None:
-    """Run the notebooks on a case and write a report that needs no network. With PATHs, read those logs first.
+    """Run the notebooks on a case; write a report that needs no network. With PATHs, read those logs first.
 
     DIR/index.html is the place to begin; DIR/notebooks holds the notebooks as they were run.
     """
@@ -214,7 +214,7 @@ def report(
     if paths:
         _ingest(paths, case, _ingest_options(source_name, mapping, timezone, verify, max_uncompressed))
     index = write_report(case, out=out_dir, only=only or (), parameters=named, progress=_say)
-    out.print(Text(display.visible(str(index))))
+    out.print(Text(display.visible(str(index))), soft_wrap=True)
 
 
 @app.command()
@@ -255,7 +255,9 @@ def _show_rows(names: list[str], rows: Iterator[tuple[Any, ...]], *, as_csv: boo
         for row in rows:
             sys.stdout.write(json.dumps(dict(zip(names, row, strict=True)), default=str) + "\n")
     else:
-        table = Table(*(Text(display.visible(name)) for name in names))
+        table = Table()
+        for name in names:
+            table.add_column(Text(display.visible(name)))
         for row in rows:
             table.add_row(*(Text("" if value is None else display.visible(str(value))) for value in row))
         out.print(table)
@@ -268,11 +270,8 @@ def spreadsheet_safe(value: object) -> object:
         >>> spreadsheet_safe("=HYPERLINK(1)"), spreadsheet_safe(-1)
         ("'=HYPERLINK(1)", -1)
     """
-    return (
-        f"'{value}"
-        if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-        else value
-    )
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if formula else value
 
 
 @app.command()
@@ -283,14 +282,8 @@ def sources() -> None:
         out.print(Text(log.doc.strip()), soft_wrap=True)
         for name, columns in log.fills.items():
             meanings = tables.TABLES[name]
-            table = Table(
-                "column",
-                "type",
-                "meaning",
-                "in this log",
-                title=f"{log.name} → {name}: {meanings.meaning}",
-                title_justify="left",
-            )
+            title = f"{log.name} → {name}: {meanings.meaning}"
+            table = Table("column", "type", "meaning", "in this log", title=title, title_justify="left")
             for column in meanings.columns:
                 if column.name in columns:
                     table.add_row(column.name, column.type, column.comment, Text(columns[column.name]))
@@ -306,7 +299,7 @@ def lab(
         "ciforensics-lab"
     ),
 ) -> None:
-    """Open a working copy of the notebooks on a case in JupyterLab. What follows is passed on to JupyterLab."""
+    """Open a working copy of the notebooks on a case in JupyterLab. What follows is passed on to it."""
     from ciforensics.report import working_copy  # noqa: PLC0415 (Jupyter takes a second to import)
 
     for path in working_copy(case, folder):

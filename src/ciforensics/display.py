@@ -136,7 +136,13 @@ class Sentence:
 
 
 def table(
-    data: Data, *, rows: int = 20, caption: str = "", percent: Sequence[str] = (), width: int = 100
+    data: Data,
+    *,
+    rows: int = 20,
+    caption: str = "",
+    percent: Sequence[str] = (),
+    decimals: int = 4,
+    width: int = 100,
 ) -> Table:
     """Shows the first rows of a query or a frame, and says how many there are.
 
@@ -145,6 +151,7 @@ def table(
         rows: how many rows to show at most.
         caption: what the table says.
         percent: columns that hold shares between 0 and 1.
+        decimals: how many a number has at most.
         width: longer texts lose their middle.
 
     Example:
@@ -161,7 +168,7 @@ def table(
     names, cells, total = _fetch(data, rows)
     columns = list(zip(*cells, strict=True)) or [() for _ in names]
     shown = [
-        _column(name, column, name in percent, width) for name, column in zip(names, columns, strict=True)
+        _column(name, column, name in percent, width, decimals) for name, column in zip(names, columns, strict=True)
     ]
     timed = any(isinstance(value, datetime) for column in columns for value in column)
     return Table(
@@ -228,14 +235,16 @@ def _fetch(data: Data, rows: int) -> tuple[list[str], list[tuple[Any, ...]], int
     return data.columns, cells[:rows], total
 
 
-def _column(name: str, values: Sequence[Any], percent: bool, width: int) -> list[str]:  # noqa: FBT001
+def _column(
+    name: str, values: Sequence[Any], percent: bool, width: int, decimals: int = 4
+) -> list[str]:
     """A column's values written alike: as many decimals, as fine a time as the finest of them needs."""
     if percent:
         return [_percent(value) for value in values]
     if _is_numeric(values):
         if _NAMES.search(name) and all(value is None or float(value).is_integer() for value in values):
             return [NOTHING if value is None else str(int(value)) for value in values]
-        decimals = max((_decimals(value) for value in values), default=0)
+        decimals = min(decimals, max((_decimals(value) for value in values), default=0))
         return [_number(value, decimals) for value in values]
     times = [value for value in values if isinstance(value, datetime)]
     fine = "microseconds" if any(t.microsecond % 1000 for t in times) else "milliseconds"

@@ -13,7 +13,7 @@ _CHECKOUT = {"notebooks": "notebooks", "samples": "data/samples"}
 
 
 def shipped(name: str) -> Path:
-    """The folder `notebooks` or `samples`: inside the wheel, or in the checkout that an editable install runs.
+    """The folder `notebooks` or `samples`: in the wheel, or in the checkout that an editable install runs.
 
     Example:
         >>> shipped("samples").is_dir()

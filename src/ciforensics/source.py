@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, BinaryIO
@@ -19,6 +18,7 @@ import polars as pl
 from ciforensics.formats import records
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
     from zoneinfo import ZoneInfo
 
 REJECTED = {"line_no": pl.Int64, "n_lines": pl.Int64, "reason": pl.String, "text": pl.String}

@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ciforensics.case import stream
+from ciforensics.case import stream, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,11 @@ HEAD = 256 << 10
 
 EDGE = 64 << 10
 """Bytes compared at the start of a file and before the boundary."""
+
+_AS_STORED = (
+    "file_id", "path", "source", "records", "in_order", "head_bytes", "head_sha256", "edge_bytes",
+    "edge_sha256", "tail_sha256",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,22 +72,20 @@ def known_files(con: duckdb.DuckDBPyConnection) -> list[Known]:
     segments: dict[int, list[tuple[int, int, str]]] = {}
     for file_id, *segment in con.execute("FROM store.segments ORDER BY file_id, first_byte").fetchall():
         segments.setdefault(file_id, []).append((segment[0], segment[1], segment[2]))
-    rows = con.execute("""
-        SELECT file_id, path, source, records, in_order, head_bytes, head_sha256, edge_bytes, edge_sha256,
-               boundary, boundary_line, provisional_bytes, tail_sha256, settled, options
+    rows = con.execute(f"""
+        SELECT {", ".join(_AS_STORED)}, provisional_bytes, boundary, boundary_line, settled, options
         FROM files JOIN store.progress USING (file_id) ORDER BY file_id
     """).fetchall()
     return [
         Known(
-            *row[:9],
-            stream.Position(row[9], row[10]),
-            row[11],
-            row[12],
-            json.loads(row[13]),
-            json.loads(row[14]),
-            tuple(segments.get(row[0], ())),
+            **dict(zip(_AS_STORED, stored, strict=True)),
+            boundary=stream.Position(boundary, line_no),
+            tail_bytes=tail_bytes,
+            settled=json.loads(settled),
+            options=json.loads(options),
+            segments=tuple(segments.get(stored[0], ())),
         )
-        for row in rows
+        for *stored, tail_bytes, boundary, line_no, settled, options in rows
     ]
 
 
@@ -95,7 +98,7 @@ def find(
         path: the file.
         head: its first `HEAD` bytes, decompressed.
         known: what the case holds.
-        limit: see `stream.open_content`.
+        limit: see `unpack.open_content`.
         verify: compare everything that was read, not only the edges.
 
     Returns:
@@ -107,7 +110,7 @@ def find(
         if file.head_bytes <= len(head) and _sha256(head[: file.head_bytes]) == file.head_sha256
     ]
     for file in sorted(same_head, key=lambda file: -file.boundary.offset):
-        with stream.open_content(path, limit=limit) as (content, _, _):
+        with unpack.open_content(path, limit=limit) as (content, _, _):
             if not _same_so_far(content, file, verify=verify):
                 continue
             tail = content.read(file.tail_bytes)
@@ -118,7 +121,7 @@ def find(
         if same_tail and not more:
             return file, False
         # A header alone is the beginning of every export: only the same path says that it is this one.
-        if file.boundary.offset and file.records or file.path == str(path):
+        if (file.boundary.offset and file.records) or file.path == str(path):
             return file, True
     return None
 
@@ -143,7 +146,7 @@ def skip(content: BinaryIO, size: int) -> None:
 def edge(path: Path, end: int, *, limit: int) -> bytes:
     """The bytes, at most `EDGE`, before `end`."""
     first = max(0, end - EDGE)
-    with stream.open_content(path, limit=limit) as (content, _, _):
+    with unpack.open_content(path, limit=limit) as (content, _, _):
         skip(content, first)
         return content.read(end - first)
 

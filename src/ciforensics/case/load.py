@@ -7,29 +7,33 @@ inserts stay in order on the thread that asked.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from ciforensics import redact, source
-from ciforensics.case import stream
+from ciforensics.case.values import Values
 from ciforensics.formats import http
 from ciforensics.formats.records import Stream
 from ciforensics.tables import TABLES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
     import duckdb
+
+    from ciforensics.case import stream
 
 MAX_TEXT = 4096
 """Characters of a rejected record that are kept."""
 
 _STORED = (
-    "line_no", "ts", "ts_kind", "ts_resolution_ms", "method", "url_id", "status", "user_agent_id", "authenticated",
-    "request_bytes", "response_bytes", "duration_ms", "client_ip", "client_port", "request_id", "actor", "orchestration_id",
+    "line_no", "ts", "ts_kind", "ts_resolution_ms", "method", "url_id", "status", "user_agent_id",
+    "authenticated", "request_bytes", "response_bytes", "duration_ms", "client_ip", "client_port",
+    "request_id", "actor", "orchestration_id",
 )  # fmt: skip
 _APART = ("url", "user_agent", "ts_kind")
 _AHEAD = 3
@@ -52,15 +56,7 @@ class Counts:
 
     def add(self, other: Counts) -> None:
         """Adds another's to these."""
-        for name in (
-            "records",
-            "rows",
-            "rejected",
-            "redacted",
-            "header_bytes",
-            "blank_bytes",
-            "record_bytes",
-        ):
+        for name in vars(self).keys() - {"skipped"}:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.skipped.update(other.skipped)
 
@@ -105,10 +101,19 @@ class Loaded:
     in_order: bool = True
     last_ts: datetime | None = None
 
+    @property
+    def total(self) -> Counts:
+        """Counts of all records."""
+        total = Counts()
+        total.add(self.settled)
+        total.add(self.provisional)
+        return total
+
 
 def prepare(batch: stream.Batch, parse: Any, key: bytes) -> Prepared:
     """Parses and redacts one batch; checks that every record is accounted for."""
-    parsed: source.Parsed = parse(batch.records)
+    # Columns of several chunks, the first one empty, make polars 2.1.0 panic in `pl.format`.
+    parsed: source.Parsed = parse(batch.records.rechunk())
     counts = Counts(
         records=len(batch.records) + len(batch.rejected) + parsed.extra,
         rows=sum(map(len, parsed.rows.values())),
@@ -155,74 +160,6 @@ def _times(rows: Mapping[str, pl.DataFrame]) -> tuple[datetime, datetime, bool] 
     return found["ts"][0], found["ts"][-1], not found.select(back.any()).item()
 
 
-class _Values:
-    """The distinct values of one column of `requests`: each is redacted and taken apart once.
-
-    Args:
-        con: the case.
-        column: `url` or `user_agent`.
-        take_apart: values to a frame of the column and what can be read out of it.
-        key: of the redaction.
-    """
-
-    MOST = 500_000  # remembered at a time: a file of nothing but new urls must not fill the memory
-
-    def __init__(
-        self,
-        con: duckdb.DuckDBPyConnection,
-        column: str,
-        take_apart: Callable[[pl.Series], pl.DataFrame],
-        key: bytes,
-    ) -> None:
-        self.column = column
-        self.ident = f"{column}_id"
-        self._take_apart = take_apart
-        self._key = key
-        self._first = con.execute(
-            f"SELECT coalesce(max({self.ident}) + 1, 1) FROM store.{column}s"
-        ).fetchall()[0][0]
-        self._secrets = pl.Series(dtype=pl.Int64)
-        self.forget()
-
-    def forget(self) -> None:
-        """Numbers anew from here on, e.g. because the last values were rolled back."""
-        self._first += len(self._secrets)
-        # A categorical's codes count the distinct values from 0: a numbering four times as fast as joins on the text.
-        self._numbered = pl.Series(dtype=pl.Categorical(pl.Categories.random()))
-        self._secrets = pl.Series(dtype=pl.Int64)
-
-    def number(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, int]:
-        """Replaces the column by its id; gives the values that are new and the secrets that the rows held."""
-        if self.column not in frame.columns:
-            return frame, pl.DataFrame(), 0
-        if len(self._secrets) > self.MOST:
-            self.forget()
-        values = frame[self.column].cast(self._numbered.dtype)
-        self._numbered = values.clear()  # polars forgets the numbers when no series has them any more
-        codes = values.to_physical().cast(pl.Int64)
-        new = (
-            pl.DataFrame({self.column: values, "code": codes})
-            .filter(codes >= len(self._secrets))
-            .unique("code")
-            .sort("code")
-        )
-        learnt = self._learn(new[self.column].cast(pl.String)) if len(new) else pl.DataFrame()
-        secrets = int(self._secrets.gather(codes.drop_nulls()).sum()) if self._secrets.sum() else 0
-        return frame.drop(self.column).with_columns((codes + self._first).alias(self.ident)), learnt, secrets
-
-    def _learn(self, new: pl.Series) -> pl.DataFrame:
-        clean, found = redact.frame(new.to_frame(), key=self._key)
-        held = pl.zeros(len(new), pl.Int64, eager=True)
-        if found:
-            counted = [redact.text(raw, key=self._key)[1] if raw != out else 0
-                       for raw, out in zip(new, clean[self.column], strict=True)]  # fmt: skip
-            held = pl.Series(counted, dtype=pl.Int64)
-        first = self._first + len(self._secrets)
-        self._secrets = self._secrets.append(held)
-        ident = pl.int_range(first, first + len(new), dtype=pl.Int64, eager=True).alias(self.ident)
-        return self._take_apart(clean[self.column]).with_columns(ident)
-
-
 class Loader:
     """Inserts what it is given into a case.
 
@@ -247,8 +184,8 @@ class Loader:
         self._writer = writer
         self._kept: dict[str, list[pl.DataFrame]] = {}
         self._values = (
-            _Values(con, "url", http.urls, key),
-            _Values(con, "user_agent", http.user_agents, key),
+            Values(con, "url", http.urls, key),
+            Values(con, "user_agent", http.user_agents, key),
         )
 
     def forget(self) -> None:
@@ -335,9 +272,9 @@ class Loader:
 
     def _insert_into(self, table: str, frame: pl.DataFrame) -> None:
         columns = ", ".join(f'"{name}"' for name in frame.columns)
-        self._con.register("batch", Stream(frame))
+        # By its name here, not registered: a transaction keeps what was registered in it until it ends, all of it.
+        batch = Stream(frame)  # noqa: F841 (DuckDB looks it up)
         self._con.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM batch")
-        self._con.unregister("batch")
 
 
 def forget(con: duckdb.DuckDBPyConnection, file_id: int, *, from_line: int = 0) -> None:
@@ -351,9 +288,10 @@ def forget(con: duckdb.DuckDBPyConnection, file_id: int, *, from_line: int = 0) 
 
 def time_range(con: duckdb.DuckDBPyConnection, file_id: int, tables: Iterable[str]) -> tuple[Any, Any]:
     """Earliest and latest time among a file's rows."""
+    stored = {name: "store.requests" if name == "requests" else name for name in tables}
     parts = [
-        f"SELECT {_TIME.get(name, 'ts')} AS ts FROM {'store.requests' if name == 'requests' else name} WHERE file_id = $id"
-        for name in tables
+        f"SELECT {_TIME.get(name, 'ts')} AS ts FROM {table} WHERE file_id = $id"
+        for name, table in stored.items()
     ]
     row = con.execute(
         f"SELECT min(ts), max(ts) FROM ({' UNION ALL '.join(parts)})", {"id": file_id}

@@ -1,17 +1,16 @@
 """The case as a file: its tables, and how it is written so that it is always whole.
 
-A writer works on a copy and swaps it in, so that nobody who reads waits for it and a killed one leaves the old
-case as it was; writers queue on a lock file beside the case.
+A writer works on a copy and swaps it in, so that nobody who reads waits for it and a killed one leaves the
+old case as it was; writers queue on a lock file beside the case.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 from filelock import FileLock, Timeout
@@ -20,6 +19,10 @@ from ciforensics import views
 from ciforensics.errors import CiforensicsError
 from ciforensics.shipped import __version__
 from ciforensics.tables import TABLES, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 SCHEMA_VERSION = 1
 """Grows when a table changes; a case with a greater one was written by a newer ciforensics."""
@@ -34,15 +37,15 @@ _STORE = {
     # `requests` is stored apart from its urls and user agents: written wide, 2 M rows took 6 s, so 1.6 s.
     "requests": """file_id BIGINT, line_no BIGINT, ts TIMESTAMP, ts_kind VARCHAR, ts_resolution_ms DOUBLE,
         method VARCHAR, url_id BIGINT, status SMALLINT, user_agent_id BIGINT, authenticated BOOLEAN,
-        request_bytes BIGINT, response_bytes BIGINT, duration_ms DOUBLE, client_ip VARCHAR, client_port BIGINT,
-        request_id VARCHAR, actor VARCHAR, orchestration_id VARCHAR""",
+        request_bytes BIGINT, response_bytes BIGINT, duration_ms DOUBLE, client_ip VARCHAR,
+        client_port BIGINT, request_id VARCHAR, actor VARCHAR, orchestration_id VARCHAR""",
     "urls": """url_id BIGINT, url VARCHAR, host VARCHAR, path VARCHAR, query VARCHAR, asked_repo VARCHAR,
         service VARCHAR""",
     "user_agents": """user_agent_id BIGINT, user_agent VARCHAR, client VARCHAR, client_version VARCHAR,
         client_tag VARCHAR, orchestration_id VARCHAR""",
     # What is needed to tell a file again and to go on where its last whole record ended.
-    "progress": """file_id BIGINT, head_bytes BIGINT, head_sha256 VARCHAR, edge_bytes BIGINT, edge_sha256 VARCHAR,
-        boundary BIGINT, boundary_line BIGINT, tail_sha256 VARCHAR, header_bytes BIGINT, blank_bytes BIGINT,
+    "progress": """file_id BIGINT, head_bytes BIGINT, head_sha256 VARCHAR, edge_bytes BIGINT,
+        edge_sha256 VARCHAR, boundary BIGINT, boundary_line BIGINT, tail_sha256 VARCHAR, header_bytes BIGINT, blank_bytes BIGINT,
         record_bytes BIGINT, provisional_bytes BIGINT, settled JSON, options JSON""",
     "segments": "file_id BIGINT, first_byte BIGINT, end_byte BIGINT, sha256 VARCHAR",
     "twins": """file_id BIGINT, twin_file_id BIGINT, left_out_file_id BIGINT, pairs BIGINT, share DOUBLE""",
@@ -51,10 +54,11 @@ _STORE = {
 
 def attach(path: Path) -> duckdb.DuckDBPyConnection:
     """Opens a case file read-only, as `evidence`, in a DuckDB of its own."""
-    # Attached rather than opened: within one process a second `connect` to a path shares the first one's state,
-    # replaced file or not.
+    # Attached rather than opened: within one process a second `connect` to a path shares the first one's
+    # state, replaced file or not.
     con = duckdb.connect()
     try:
+        con.execute("SET enable_progress_bar = false")
         con.execute(f"ATTACH {_literal(str(path))} AS evidence (READ_ONLY); USE evidence")
     except duckdb.Error as error:
         con.close()
@@ -63,7 +67,7 @@ def attach(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def check_version(con: duckdb.DuckDBPyConnection, path: Path) -> str:
-    """The ciforensics version whose views the case has; `CiforensicsError` if it is no case or a newer schema."""
+    """The ciforensics version whose views the case has; raises if it is no case or its schema is newer."""
     try:
         row = con.execute("SELECT schema_version, version FROM store.meta").fetchone()
     except duckdb.CatalogException:
@@ -75,7 +79,8 @@ def check_version(con: duckdb.DuckDBPyConnection, path: Path) -> str:
         )
     if row[0] > SCHEMA_VERSION:
         raise CiforensicsError(
-            f"{path} was written by a newer ciforensics, {row[1]} (schema {row[0]}; this one knows {SCHEMA_VERSION}).",
+            f"{path} was written by a newer ciforensics, {row[1]} "
+            f"(schema {row[0]}; this one knows {SCHEMA_VERSION}).",
             hint="upgrade with `pip install --upgrade ciforensics`.",
         )
     return str(row[1])
@@ -167,6 +172,7 @@ def _opened(copy: Path, case: Path) -> Iterator[Copy]:
         raise _no_case(case, error) from error
     with con:
         opened = Copy(con)
+        con.execute("SET enable_progress_bar = false")  # it would go to standard output
         con.execute("BEGIN")  # else each of the two hundred statements waits for the disk
         if fresh:
             create(con)

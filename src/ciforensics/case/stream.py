@@ -1,40 +1,30 @@
-"""Files as bytes: decompressed, limited, cut into batches of whole lines.
+"""Bytes cut into batches of whole records.
 
-Every byte ends in one span: record, header, blank or provisional. A file of any size passes through in batches
-of `CHUNK` bytes.
+Every byte ends in one span: record, header, blank or provisional. A file of any size passes through in
+batches of `CHUNK` bytes.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import re
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import polars as pl
-import zstandard
 
 from ciforensics import source
-from ciforensics.errors import Unreadable
 from ciforensics.formats import records
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 CHUNK = 16 << 20
 MAX_LINE = 16 << 20
 """A longer line is rejected whole: no log writes one, and it must not fill the memory."""
 
-MAX_UNCOMPRESSED = 64 << 30
-"""What one compressed file may grow to, unless the user says otherwise."""
-
 BOM = b"\xef\xbb\xbf"
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _BLANK = " \t\r\x0b\x0c"
 _NOT_BLANK = r"[^ \t\r\x0b\x0c]"
 _BLANK_LINE = re.compile(rb"^[ \t\r\x0b\x0c]*\n", re.MULTILINE)
@@ -69,78 +59,6 @@ class Batch:
     blank: int
     end: Position
     provisional: bool
-
-
-class Content(io.RawIOBase):
-    """The decompressed bytes of a file, with a limit on what compressed input may grow to.
-
-    Args:
-        raw: the stream as opened.
-        name: what to call the file in an error.
-        limit: decompressed bytes at most; None for plain files.
-
-    Attributes:
-        broken: why a compressed stream ended early, or "".
-    """
-
-    def __init__(self, raw: Any, *, name: str, limit: int | None) -> None:
-        self._raw = raw
-        self._name = name
-        self._limit = limit
-        self._read = 0
-        self.broken = ""
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def seekable(self) -> bool:
-        """Plain files are; compressed ones would be unpacked again from the start."""
-        return self._limit is None
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """As the file below."""
-        return self._raw.seek(offset, whence)
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # the stub has Buffer, which has no len
-        """Reads into `buffer`; raises `Unreadable` past the limit; a cut archive just ends."""
-        try:
-            data = self._raw.read1(len(buffer))  # what is there, so that an error behind it loses nothing
-        except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
-            self.broken = f"the compressed stream breaks off: {error}"
-            return 0
-        self._read += len(data)
-        if self._limit is not None and self._read > self._limit:
-            raise Unreadable(
-                f"{self._name} unpacks to more than {self._limit:,} bytes.",
-                hint="if that is what it should hold, raise the limit with --max-uncompressed.",
-            )
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        """Closes the file below as well."""
-        self._raw.close()
-        super().close()
-
-
-@contextmanager
-def open_content(path: Path, *, limit: int) -> Iterator[tuple[io.BufferedReader, Content, str]]:
-    """Opens a file, gunzips or unzstds it by its first bytes, whatever its name.
-
-    Yields:
-        The stream, the `Content` below it and the name of the compression, "" for none.
-    """
-    with path.open("rb") as file:
-        compression = next((name for magic, name in _MAGIC.items() if file.peek(4).startswith(magic)), "")
-        raw: Any = file
-        if compression == "gzip":
-            raw = gzip.GzipFile(fileobj=file)
-        elif compression == "zstd":
-            raw = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-        content = Content(raw, name=path.name, limit=limit if compression else None)
-        with io.BufferedReader(content, 1 << 20) as stream:
-            yield stream, content, compression
 
 
 def split(data: bytes, first_line: int) -> tuple[pl.DataFrame, int]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Chart", "over_time", "ranked", "rates", "timeline"]
 
 
-def over_time(  # noqa: PLR0913 (keyword-only)
+def over_time(
     data: Data,
     *,
     x: str,
@@ -93,7 +93,7 @@ def over_time(  # noqa: PLR0913 (keyword-only)
     return Chart(spec, said.text)
 
 
-def ranked(  # noqa: PLR0913 (keyword-only)
+def ranked(
     data: Data,
     *,
     label: str,
@@ -154,7 +154,7 @@ def ranked(  # noqa: PLR0913 (keyword-only)
     )
 
 
-def timeline(  # noqa: PLR0913 (keyword-only)
+def timeline(
     data: Data,
     *,
     lane: str,
@@ -218,7 +218,7 @@ def timeline(  # noqa: PLR0913 (keyword-only)
     return Chart(spec, f"{visible(title)} {'; '.join(said)}.")
 
 
-def rates(  # noqa: PLR0913 (keyword-only)
+def rates(
     data: Data,
     *,
     x: str,

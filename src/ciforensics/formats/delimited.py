@@ -108,7 +108,7 @@ class Layout:
         each = (free if number in self.free else other for number in range(self.width))
         return f"^{self._between.join(each)}$"
 
-    def assemble(self, lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]:  # noqa: FBT001
+    def assemble(self, lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]:
         """Joins lines between which a quoted field is open; see `ciforensics.formats.records.Assemble`.
 
         Lines are joined only when that makes one well-formed record of at most `records.MAX_JOINED` lines

@@ -1,10 +1,10 @@
-"""Envelopes: what a log collector wrapped around each line. They are peeled off before any source sees it.
+r"""Envelopes: what a log collector wrapped around each line, peeled off before any source sees it.
 
 | envelope | who wraps | what a line looks like |
 |---|---|---|
 | `cri` | containerd and CRI-O, so Kubernetes nodes | `2026-11-24T03:04:13.1Z stdout F <line>` |
-| `docker` | docker's json-file driver | `{"log":"<line>\\n","stream":"stdout","time":"…"}` |
-| `cloud-logging` | Google Cloud Logging, exports to storage and BigQuery | `{"insertId":…,"jsonPayload":{…}}` |
+| `docker` | docker's json-file driver | `{"log":"<line>\n","stream":"stdout","time":"…"}` |
+| `cloud-logging` | Google Cloud Logging and its exports | `{"insertId":…,"jsonPayload":{…}}` |
 | `bigquery` | rows of a Pub/Sub subscription to BigQuery | `{"subscription_name":…,"data":"<line>"}` |
 
 A line that is in no envelope although the others are stays as it is, so that it ends in `rejected` and not
@@ -14,12 +14,15 @@ on the floor.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from ciforensics.formats import records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 _CRI = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d) (?:stdout|stderr) [FP](?:\s|$)"
@@ -44,7 +47,7 @@ class Envelope:
     peel: records.Assemble
 
 
-def _joined(peeled: pl.DataFrame, goes_on: pl.Series, final: bool) -> tuple[pl.DataFrame, int]:  # noqa: FBT001
+def _joined(peeled: pl.DataFrame, goes_on: pl.Series, final: bool) -> tuple[pl.DataFrame, int]:
     """Joins torn lines: where `goes_on`, the next line belongs to this one, without a newline between."""
     held = 0
     if not final and goes_on.tail(1).any():
@@ -56,7 +59,7 @@ def _joined(peeled: pl.DataFrame, goes_on: pl.Series, final: bool) -> tuple[pl.D
     return joined, held
 
 
-def _peel_cri(lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]:  # noqa: FBT001
+def _peel_cri(lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]:
     parts = lines.with_columns(pl.col("text").str.extract_groups(_CRI_GROUPS).struct.unnest())
     peeled = parts.select(
         "line_no",
@@ -66,7 +69,7 @@ def _peel_cri(lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]:  # 
     return _joined(peeled, (parts["flag"] == "P").fill_null(value=False), final)
 
 
-def _peel_docker(lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]:  # noqa: FBT001
+def _peel_docker(lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]:
     parts = records.json_fields(lines, {"log": ["$.log"]})
     log = pl.col("log")
     peeled = parts.select(
@@ -76,7 +79,7 @@ def _peel_docker(lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]: 
 
 
 def _peel_json(paths: Sequence[str]) -> records.Assemble:
-    def peel(lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]:  # noqa: ARG001, FBT001
+    def peel(lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]:  # noqa: ARG001 (as every Assemble)
         parts = records.json_fields(lines, {"inner": paths})
         return parts.select("line_no", "n_lines", text=pl.coalesce("inner", "text")), 0
 
@@ -134,7 +137,7 @@ def assembler(envelope: Envelope | None, assemble: records.Assemble) -> records.
     if envelope is None:
         return assemble
 
-    def both(lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]:  # noqa: FBT001
+    def both(lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]:
         peeled, torn = envelope.peel(lines, final)
         found, open_lines = assemble(peeled, final)
         held = int(peeled["n_lines"][len(peeled) - open_lines :].sum()) if open_lines else 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ciforensics.formats import times
+from ciforensics.formats import http, times
 from ciforensics.source import Parsed
 
 if TYPE_CHECKING:
@@ -92,7 +92,9 @@ def _url(found: pl.DataFrame) -> pl.Expr:
     """The URL as logged, or put together from its parts as mitmproxy's `pretty_url` is."""
     if found["url"].str.contains("://", literal=True).all(ignore_nulls=False):
         return pl.col("url")  # the usual case; polars would work out every branch below for every row
-    scheme = pl.coalesce(pl.col("scheme").str.to_lowercase(), pl.lit("https"))
+    lower = pl.col("scheme").str.to_lowercase()
+    plain = pl.when(lower.is_in(["http", "https", "ws", "wss"])).then(lower).otherwise("scheme")
+    scheme = pl.coalesce(plain, pl.lit("https"))
     default = (pl.col("port") == "443") & (scheme == "https") | (pl.col("port") == "80") & (scheme == "http")
     at = (
         pl.when(pl.col("port").is_not_null() & ~default)
@@ -192,7 +194,7 @@ def parsed(found: pl.DataFrame, *, kind: str, timezone: ZoneInfo, extra: int = 0
         status = pl.col("answer").cast(pl.Int16, strict=False)
     found = found.with_columns(
         ts_kind=pl.lit(kind),
-        method=pl.col("method").str.to_uppercase(),
+        method=http.method("method"),
         url=_url(found),
         status=pl.when(status > 0).then(status),
         authenticated=_authenticated(found),

@@ -9,11 +9,20 @@ _API_PATH = r"^(?:/api/v3)?/repos/([^/]+/[^/]+)"
 _ARCHIVE_PATH = (
     r"^/([^/]+/[^/]+)/(?:archive|tarball|zipball|tar\.gz|zip|legacy\.tar\.gz|legacy\.zip|releases/download)/"
 )
-_REGISTRY_HOST = r"(?:^|\.)(?:docker\.io|docker\.com|ghcr\.io|gcr\.io|quay\.io|mcr\.microsoft\.com|pkg\.dev|pkg\.github\.com)(?::\d+)?$"
+_REGISTRY_HOST = (
+    r"(?:^|\.)(?:docker\.io|docker\.com|ghcr\.io|gcr\.io|quay\.io|mcr\.microsoft\.com|pkg\.dev"
+    r"|pkg\.github\.com)(?::\d+)?$"
+)
 
 _AGENT = r"^(?<client>[^/\s()]+)(?:/[vV]?(?<client_version>[^\s]+))?\s*(?<rest>.*)$"
 _LIBGIT2 = r"\(libgit2 ([^)\s]+)\)"
 _ORCHESTRATION = r"\s*\bactions_orchestration_id/(\S+)"
+
+
+def method(column: str) -> pl.Expr:
+    """Methods in upper case. What is no method stays as it is: upper case would hide a token's shape."""
+    plain = pl.col(column).str.contains(r"^[A-Za-z-]{1,20}$")
+    return pl.when(plain).then(pl.col(column).str.to_uppercase()).otherwise(column)
 
 
 def urls(distinct: pl.Series) -> pl.DataFrame:
@@ -23,7 +32,7 @@ def urls(distinct: pl.Series) -> pl.DataFrame:
         distinct: URLs, each once. A URL without a scheme is read as `host/path`.
 
     Returns:
-        `url`, `host`, `path`, `query`, `asked_repo` and `service`, as in `tables.REQUESTS`, in the order given.
+        `url`, `host`, `path`, `query`, `asked_repo` and `service`, as in `tables.REQUESTS`, in their order.
 
     Example:
         >>> urls(pl.Series(["https://github.com/Acme/Web.git/info/refs?service=git-upload-pack"])).row(0)[1:]
@@ -135,8 +144,9 @@ def user_agents(distinct: pl.Series) -> pl.DataFrame:
         `user_agent`, `client`, `client_version`, `client_tag` and `orchestration_id`, in the order given.
 
     Example:
-        >>> user_agents(pl.Series(["git/v2.53.0 proactive", "git/2.0 (libgit2 0.28.0)"])).rows()
-        [('git/v2.53.0 proactive', 'git', '2.53.0', 'proactive', None), ('git/2.0 (libgit2 0.28.0)', 'libgit2', '0.28.0', None, None)]
+        >>> agents = user_agents(pl.Series(["git/v2.53.0 proactive", "git/2.0 (libgit2 0.28.0)"]))
+        >>> agents.drop("user_agent").rows()
+        [('git', '2.53.0', 'proactive', None), ('libgit2', '0.28.0', None, None)]
     """
     agent = pl.col("user_agent")
     libgit2 = agent.str.extract(_LIBGIT2)

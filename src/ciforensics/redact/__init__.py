@@ -147,7 +147,7 @@ def frame(rows: pl.DataFrame, *, key: bytes, skip: Collection[str] = ()) -> tupl
         if dtype != pl.String or name in skip:
             continue
         column, before = rows[name], total
-        if (column.str.len_bytes().max() or 0) < _SHORTEST:
+        if not (column.str.len_bytes() >= _SHORTEST).any():
             continue
         needles, clean = list(NEEDLES), text
         if name in JSON_COLUMNS:
@@ -251,7 +251,7 @@ def _walk(node: Any, key: bytes, kind: str | None = None) -> tuple[Any, int]:
     )
 
 
-def _announced(name: Any, item: Any, login: bool) -> str | None:  # noqa: FBT001
+def _announced(name: Any, item: Any, login: bool) -> str | None:
     """The kind of an item of a list, by the flag or header name in front of it."""
     if not isinstance(name, str) or not isinstance(item, str):
         return None

@@ -55,7 +55,7 @@ def kind_of(name: str, *, query: bool = False) -> str | None:
 
 
 @lru_cache(maxsize=4096)
-def _kind_of(name: str, query: bool) -> str | None:  # noqa: FBT001
+def _kind_of(name: str, query: bool) -> str | None:
     words = _CAMEL.sub("_", name).lower()
     kinds = _KINDS | _QUERY_KINDS if query else _KINDS
     found = next((kind for kind, pattern in kinds.items() if re.search(pattern, words)), None)
@@ -90,9 +90,10 @@ _NAME = re.compile(
     re.IGNORECASE | re.ASCII | re.VERBOSE,
 )
 _FLAG = re.compile(
-    rf"(?<![\w-])(-[pu]|--(?:proxy-)?user(?=[ \t=\\\"']))([ \t]+|=|{_QUOTE}[ \t]*,[ \t]*b?(?={_QUOTE}))?"
+    rf"(?:(?<![\w-])|(?<=%20))(-[pu]|--(?:proxy-)?user(?=[ \t=%\\\"']))"
+    rf"([ \t]+|=|(?:%20)+|%3D|{_QUOTE}[ \t]*,[ \t]*b?(?={_QUOTE}))?"
 )
-_LOGIN = re.compile(r"(?<![\w/.-])(?:login|sshpass)(?![\w/.-])")
+_LOGIN = re.compile(r"(?:(?<![\w/.-])|(?<=%20))(?:login|sshpass)(?![\w/.-])")
 _NETRC = re.compile(r"""machine\s+\S+\s+login\s+\S+\s+password\s+([^\s"'`\\]+)""")
 _ENCODED = re.compile(r"(?<=%)(?:25)*[0-9a-f]{2}|(?<=\\)u00[0-9a-f]{2}", re.IGNORECASE)
 _OAUTH = re.compile(r"oauth|callback|state(?:=|%(?:25)*3D)", re.IGNORECASE)
@@ -212,7 +213,8 @@ def _flags(text: str) -> Iterator[Span]:
         elif attached and (opened := _opened(text, m.start())):
             done = _closing(text, begin, opened)
         else:
-            word = _WORD.match(text, begin)
+            encoded = m[2] and "%" in m[2]
+            word = (_percent("", "20|") if encoded else _WORD).match(text, begin)
             done = word.end() if word else begin
         if m[1] == "-p" or is_user_and_password(text[begin:done]):
             yield begin, done, "password"

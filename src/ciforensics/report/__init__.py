@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jinja2
+import nbformat
 from markupsafe import Markup
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
 
 from ciforensics.display import LEFT, MARK, RIGHT, visible
 from ciforensics.errors import CiforensicsError
@@ -63,7 +66,7 @@ class Page:
     cells: Sequence[Cell]
 
 
-def report(  # noqa: PLR0913 (keyword-only)
+def report(
     case: str | os.PathLike[str],
     *,
     out: str | os.PathLike[str],
@@ -118,6 +121,35 @@ def report(  # noqa: PLR0913 (keyword-only)
     for name in ran:
         (out / f"{name}.failed.ipynb").unlink(missing_ok=True)
     return out / "index.html"
+
+
+def working_copy(case: str | os.PathLike[str], folder: str | os.PathLike[str]) -> list[Path]:
+    """Copies the notebooks to work on, with the case filled in. Those that are there already stay as they are.
+
+    Args:
+        case: the case file.
+        folder: where the copies go; made if it is not there.
+
+    Returns:
+        The notebooks of the folder.
+
+    Raises:
+        CiforensicsError: there is no such case.
+    """
+    case, folder = Path(case), Path(folder)
+    if not case.is_file():
+        raise CiforensicsError(f"No case at {case}.", hint="make one with `ciforensics ingest`.")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(shipped("notebooks").glob("*.ipynb")):
+        if not (folder / path.name).exists():
+            filled = parameterize_notebook(load_notebook_node(str(path)), {"case": str(case.resolve())})
+            filled.metadata.pop("papermill", None)
+            for cell in filled.cells:
+                cell.metadata.pop("papermill", None)
+                if cell.cell_type == "code":
+                    cell.outputs, cell.execution_count = [], None
+            nbformat.write(filled, folder / path.name)
+    return sorted(folder.glob("*.ipynb"))
 
 
 def _refuse_what_is_not_ours(out: Path) -> None:

@@ -78,7 +78,7 @@ def recognise(head: Head, options: Options) -> Reader | None:
     lines = pl.DataFrame({"text": head.lines}, schema={"text": pl.String}).with_columns(
         line_no=pl.int_range(1, pl.len() + 1), n_lines=pl.lit(1, pl.Int64)
     )
-    joined, _ = records.json_objects(lines.select(*records.SCHEMA), True)  # noqa: FBT003
+    joined, _ = records.json_objects(lines.select(*records.SCHEMA), True)
     texts = docker.unglue(joined, _start(keys, frozenset()))["text"].to_list()
     valid = [_valid_keys(text) for text in texts]
     found = [_broken_keys(text) if whole is None else whole for text, whole in zip(texts, valid, strict=True)]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from ciforensics.errors import Unreadable
-from ciforensics.formats import times
+from ciforensics.formats import http, times
 from ciforensics.formats.delimited import MAX_WIDTH, Layout, split
 from ciforensics.source import REJECTED, Head, Options, Parsed, Reader, Source
 from ciforensics.tables import EVIDENCE
@@ -245,7 +245,7 @@ def _requests(rows: pl.DataFrame) -> pl.DataFrame:
         "user_agent": pl.col("user_agent") if "user_agent" in given else pl.lit(None, pl.String),
     }
     if "method" in given:
-        columns["method"] = pl.col("method").str.to_uppercase()
+        columns["method"] = http.method("method")
     if "client_ip" in given:  # of `client, proxy, proxy` the client
         columns["client_ip"] = pl.col("client_ip").str.extract(r"([^,\s]+)")
     if "authenticated" in given:

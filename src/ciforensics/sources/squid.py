@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from ciforensics.errors import Unreadable
-from ciforensics.formats import records, squid_json, squid_text
+from ciforensics.formats import http, records, squid_json, squid_text
 from ciforensics.source import REJECTED, Head, Options, Parsed, Reader, Source
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _tidied(facts: pl.DataFrame) -> pl.DataFrame:
         pl.when(_count("status", pl.Int64) > 0).then("status").cast(pl.Int16, strict=False),
         pl.col("ts_kind").fill_null("end"),
     )
-    facts = _placed(facts.with_columns(method=pl.col("method").str.to_uppercase()))
+    facts = _placed(facts.with_columns(method=http.method("method")))
     connect = (pl.col("method") == "CONNECT").fill_null(value=False)
     nowhere = pl.col("url").is_null() & ~(connect & pl.col("host").is_not_null())
     return facts.with_columns(
