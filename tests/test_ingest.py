@@ -182,7 +182,7 @@ def test_an_ingest_killed_at_any_point_leaves_a_whole_case_and_running_it_again_
     ci.ingest([logs], case=case)
     before = contents(case)
     for n in range(1, 8):
-        (logs / f"{n}.log").write_text(lines(0, 4000, run=str(n)))
+        (logs / f"{n}.log").write_text(lines(0, 2000, run=str(n)))
     ci.ingest([logs], case=tmp_path / "clean.duckdb")
     code = (
         f"import ciforensics as ci; print('go', flush=True); ci.ingest([{str(logs)!r}], case={str(case)!r})"
@@ -193,7 +193,7 @@ def test_an_ingest_killed_at_any_point_leaves_a_whole_case_and_running_it_again_
     after = contents(case)
     assert after == contents(tmp_path / "clean.duckdb")
     seen = set()
-    for step in range(12):
+    for step in range(8):
         shutil.rmtree(tmp_path / "again", ignore_errors=True)
         target = tmp_path / "again" / "case.duckdb"
         ci.ingest([logs / "0.log"], case=target)
@@ -202,7 +202,7 @@ def test_an_ingest_killed_at_any_point_leaves_a_whole_case_and_running_it_again_
         )
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(whole * step / 14)
+        time.sleep(whole * step / 9)
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()

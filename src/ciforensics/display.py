@@ -168,7 +168,8 @@ def table(
     names, cells, total = _fetch(data, rows)
     columns = list(zip(*cells, strict=True)) or [() for _ in names]
     shown = [
-        _column(name, column, name in percent, width, decimals) for name, column in zip(names, columns, strict=True)
+        _column(name, column, name in percent, width, decimals)
+        for name, column in zip(names, columns, strict=True)
     ]
     timed = any(isinstance(value, datetime) for column in columns for value in column)
     return Table(
@@ -235,9 +236,7 @@ def _fetch(data: Data, rows: int) -> tuple[list[str], list[tuple[Any, ...]], int
     return data.columns, cells[:rows], total
 
 
-def _column(
-    name: str, values: Sequence[Any], percent: bool, width: int, decimals: int = 4
-) -> list[str]:
+def _column(name: str, values: Sequence[Any], percent: bool, width: int, decimals: int = 4) -> list[str]:
     """A column's values written alike: as many decimals, as fine a time as the finest of them needs."""
     if percent:
         return [_percent(value) for value in values]

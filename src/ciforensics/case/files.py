@@ -125,7 +125,8 @@ class Files:
         except (Unreadable, OSError) as error:
             self._con.execute("ROLLBACK")
             self._loader.forget()
-            return FileReport(self._name(path), "unreadable", redact.text(str(error), key=redact.load_key())[0])
+            message = redact.text(str(error), key=redact.load_key())[0]
+            return FileReport(self._name(path), "unreadable", message)
         self._con.execute("COMMIT")
         if report.status in {"new", "grown"}:
             self._known = {file.file_id: file for file in identify.known_files(self._con)}

@@ -272,7 +272,7 @@ class Loader:
 
     def _insert_into(self, table: str, frame: pl.DataFrame) -> None:
         columns = ", ".join(f'"{name}"' for name in frame.columns)
-        # By its name here, not registered: a transaction keeps what was registered in it until it ends, all of it.
+        # By its name here, not registered: a transaction keeps all that was registered in it until it ends.
         batch = Stream(frame)  # noqa: F841 (DuckDB looks it up)
         self._con.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM batch")
 

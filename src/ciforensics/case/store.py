@@ -45,8 +45,8 @@ _STORE = {
         client_tag VARCHAR, orchestration_id VARCHAR""",
     # What is needed to tell a file again and to go on where its last whole record ended.
     "progress": """file_id BIGINT, head_bytes BIGINT, head_sha256 VARCHAR, edge_bytes BIGINT,
-        edge_sha256 VARCHAR, boundary BIGINT, boundary_line BIGINT, tail_sha256 VARCHAR, header_bytes BIGINT, blank_bytes BIGINT,
-        record_bytes BIGINT, provisional_bytes BIGINT, settled JSON, options JSON""",
+        edge_sha256 VARCHAR, boundary BIGINT, boundary_line BIGINT, tail_sha256 VARCHAR, header_bytes BIGINT,
+        blank_bytes BIGINT, record_bytes BIGINT, provisional_bytes BIGINT, settled JSON, options JSON""",
     "segments": "file_id BIGINT, first_byte BIGINT, end_byte BIGINT, sha256 VARCHAR",
     "twins": """file_id BIGINT, twin_file_id BIGINT, left_out_file_id BIGINT, pairs BIGINT, share DOUBLE""",
 }
@@ -58,7 +58,6 @@ def attach(path: Path) -> duckdb.DuckDBPyConnection:
     # state, replaced file or not.
     con = duckdb.connect()
     try:
-        con.execute("SET enable_progress_bar = false")
         con.execute(f"ATTACH {_literal(str(path))} AS evidence (READ_ONLY); USE evidence")
     except duckdb.Error as error:
         con.close()

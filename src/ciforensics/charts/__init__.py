@@ -62,21 +62,8 @@ def over_time(
     frame = drawing.spans(frame.group_by("x", "color").agg(pl.col("y").sum()), bucket)
     y_title = drawing.named(y_title, frame)
     notes = drawing.counted(frame, hues)
-    spec = (
-        alt.Chart(
-            drawing.drawn(frame, notes),
-            title=drawing.titled(title, subtitle),
-            width=drawing.WIDTH,
-            height=280,
-        )
-        .mark_bar(orient="vertical", stroke="white", strokeWidth=drawing.seam(frame))
-        .encode(
-            x=drawing.time_axis(frame, x_title),
-            x2="end:T",
-            y=alt.Y("y:Q", stack="zero", title=y_title, axis=drawing.COUNTS),
-            color=drawing.colored(notes, legend=color is not None),
-            order="rank:Q",
-        )
+    spec = _bars(frame, notes, x_title=x_title, y_title=y_title, legend=color is not None).properties(
+        title=drawing.titled(title, subtitle), width=drawing.WIDTH, height=280
     )
     sums = frame.group_by("x").agg(pl.col("y").sum()).sort("y", "x", descending=[True, False])
     said = sentence(
@@ -181,9 +168,8 @@ def timeline(
         >>> timeline(rows, lane="log", start="a", end="b", title="What is covered?")
         What is covered? squid: 2026-11-24 00:00 to 2026-11-25 00:00.
     """
-    frame = drawing.frame_of(data, {"label": lane, "x": start, "end": end, "color": color}).drop_nulls(
-        ["x", "end"]
-    )
+    frame = drawing.frame_of(data, {"label": lane, "x": start, "end": end, "color": color})
+    frame = frame.drop_nulls(["x", "end"])
     if frame.is_empty():
         return drawing.no_rows(title)
     frame, _ = drawing.fold(frame.with_columns(y=1.0), "label", by="y", most=1000)
@@ -266,22 +252,29 @@ def rates(
         for m, n in [(drawing.total(frame, "color", hue, of="part"), drawing.total(frame, "color", hue))]
     }
     strips = [_strip(frame, notes, hue) for hue in hues]
-    counts = (
-        alt.Chart(drawing.drawn(frame, notes))
-        .mark_bar(orient="vertical", stroke="white", strokeWidth=drawing.seam(frame))
-        .encode(
-            x=drawing.time_axis(frame, "Time (UTC)"),
-            x2="end:T",
-            y=alt.Y("y:Q", stack="zero", title=None, axis=drawing.COUNTS),
-            color=drawing.colored(notes, legend=False),
-            order="rank:Q",
-        )
-    )
+    counts = _bars(frame, notes, x_title="Time (UTC)", y_title=None, legend=False)
     below = counts.properties(
         width=drawing.WIDTH, height=100, title=drawing.over(drawing.named(count_title, frame))
     )
     spec = alt.vconcat(*strips, below, title=drawing.titled(title, subtitle), spacing=14)
     return Chart(spec, f"{visible(title)} {'; '.join(notes.values())}.")
+
+
+def _bars(
+    frame: pl.DataFrame, notes: Mapping[str, str], *, x_title: str, y_title: str | None, legend: bool
+) -> alt.Chart:
+    bars: alt.Chart = (
+        alt.Chart(drawing.drawn(frame, notes))
+        .mark_bar(orient="vertical", stroke="white", strokeWidth=drawing.seam(frame))
+        .encode(
+            x=drawing.time_axis(frame, x_title),
+            x2="end:T",
+            y=alt.Y("y:Q", stack="zero", title=y_title, axis=drawing.COUNTS),
+            color=drawing.colored(notes, legend=legend),
+            order="rank:Q",
+        )
+    )
+    return bars
 
 
 def _strip(frame: pl.DataFrame, notes: Mapping[str, str], hue: str) -> alt.LayerChart | alt.FacetChart:

@@ -78,7 +78,7 @@ def match(records: pl.DataFrame, pattern: str) -> tuple[pl.DataFrame, pl.DataFra
     return records.hstack(found).filter(hit), records.filter(~hit)
 
 
-def native(records: pl.DataFrame, options: Options) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ARG001
+def native(records: pl.DataFrame, options: Options) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ARG001 (as every parser)
     """Squid's own format, `squid`: its end in ms, how long it took, and what came of it."""
     regular, rest = match(records, _NATIVE)
     facts = [regular.with_columns(_epoch())] if len(regular) else []
@@ -98,7 +98,7 @@ def common(records: pl.DataFrame, options: Options) -> tuple[pl.DataFrame, pl.Da
     return _headers(_clf(found.with_columns(known.alias("actor")), options)), rest
 
 
-def referrer(records: pl.DataFrame, options: Options) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ARG001
+def referrer(records: pl.DataFrame, options: Options) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ARG001 (as every parser)
     """The format `referrer`: time, client, where it came from, and the URL without its method."""
     found, rest = match(records, _REFERRER)
     return found.with_columns(_epoch()), rest
@@ -113,7 +113,7 @@ def useragent(records: pl.DataFrame, options: Options) -> tuple[pl.DataFrame, pl
     return _clf(found.filter(~asked), options).with_columns(skip=skip), rest
 
 
-def cache_log(records: pl.DataFrame, options: Options) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ARG001
+def cache_log(records: pl.DataFrame, options: Options) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ARG001 (as every parser)
     """Lines of cache.log, Squid's own diary: a container often writes both to one stdout."""
     found, rest = match(records, _CACHE_LOG)
     return found.with_columns(skip=pl.lit("a line of cache.log, no access")), rest

@@ -20,8 +20,8 @@ import jinja2
 import nbformat
 from markupsafe import Markup
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-from papermill.iorw import load_notebook_node
-from papermill.parameterize import parameterize_notebook
+from papermill.iorw import load_notebook_node  # type: ignore[import-untyped]
+from papermill.parameterize import parameterize_notebook  # type: ignore[import-untyped]
 
 from ciforensics.display import LEFT, MARK, RIGHT, visible
 from ciforensics.errors import CiforensicsError
@@ -124,7 +124,7 @@ def report(
 
 
 def working_copy(case: str | os.PathLike[str], folder: str | os.PathLike[str]) -> list[Path]:
-    """Copies the notebooks to work on, with the case filled in. Those that are there already stay as they are.
+    """Copies the notebooks to work on, with the case filled in. Those that are already there stay.
 
     Args:
         case: the case file.
@@ -148,7 +148,7 @@ def working_copy(case: str | os.PathLike[str], folder: str | os.PathLike[str]) -
                 cell.metadata.pop("papermill", None)
                 if cell.cell_type == "code":
                     cell.outputs, cell.execution_count = [], None
-            nbformat.write(filled, folder / path.name)
+            nbformat.write(filled, folder / path.name)  # type: ignore[no-untyped-call]
     return sorted(folder.glob("*.ipynb"))
 
 
