@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -171,7 +172,8 @@ def _opened(copy: Path, case: Path) -> Iterator[Copy]:
         raise _no_case(case, error) from error
     with con:
         opened = Copy(con)
-        con.execute("SET enable_progress_bar = false")  # it would go to standard output
+        if "ipykernel" not in sys.modules:  # in a kernel the very setting wants ipywidgets
+            con.execute("SET enable_progress_bar = false")  # it would go to standard output
         con.execute("BEGIN")  # else each of the two hundred statements waits for the disk
         if fresh:
             create(con)
