@@ -479,3 +479,13 @@ def test_a_head_alone_does_not_make_two_exports_one_file(tmp_path: Path) -> None
     reports = ci.ingest([tmp_path / "a.csv", tmp_path / "b.csv"], case=tmp_path / "case.duckdb")
     assert [report.status for report in reports] == ["new", "new"]
     assert len(header) < identify.EDGE
+
+
+def test_a_copy_from_before_a_log_grew_is_not_counted_again(tmp_path: Path) -> None:
+    logs, case = tmp_path / "logs", tmp_path / "case.duckdb"
+    logs.mkdir()
+    (logs / "monday.log").write_text(lines(0, 30))
+    (logs / "tuesday.log").write_text(lines(0, 60))
+    for _ in range(3):
+        ci.ingest([logs], case=case)
+        assert len(jobs(case)) == 60

@@ -97,7 +97,7 @@ def assert_adds_up(data: bytes, seed: str) -> load.Counts:
     assert total.header_bytes + total.blank_bytes + total.record_bytes == len(data)
     assert min(total.header_bytes, total.blank_bytes, total.record_bytes) >= 0
     assert total.records == total.rows + total.rejected + total.skipped.total()
-    last = max(data.count(b"\n") + 1, total.records)  # the entries of a HAR are counted, wherever its lines end
+    last = max(data.count(b"\n") + 1, total.records)  # entries of a HAR are counted instead
     for each in prepared:
         for frame in (*each.rows.values(), each.rejected):
             assert all(1 <= line <= last for line in frame["line_no"])

@@ -236,6 +236,8 @@ def sql(
     with ci.connect(case, external_access=False) as con:
         try:
             result = con.execute(query)
+            if result is None:
+                raise CiforensicsError("There is no SQL to run.", hint='try "FROM case_overview".')
             names = [column[0] for column in result.description or ()]
             rows = iter(lambda: result.fetchmany(10_000), [])
             _show_rows(names, (row for some in rows for row in some), as_csv=as_csv, as_json=as_json)

@@ -104,6 +104,9 @@ def find(
     Returns:
         The known file and whether this one goes on behind what was read, or None.
     """
+    for file in known:
+        if _is_beginning(path, file, limit=limit):
+            return file, False  # a copy from before it grew: all that it holds was read
     same_head = [
         file
         for file in known
@@ -124,6 +127,19 @@ def find(
         if (file.boundary.offset and file.records) or file.path == str(path):
             return file, True
     return None
+
+
+def _is_beginning(path: Path, file: Known, *, limit: int) -> bool:
+    """Whether the file ends where an earlier ingest of the known one ended, with the same bytes up to there."""
+    if len(file.segments) < 2:
+        return False
+    with unpack.open_content(path, limit=limit) as (content, _, _):
+        for first, end, sha in file.segments[:-1]:
+            if _sha256_of(content, end - first) != sha:
+                return False
+            if not content.peek(1):
+                return True
+    return False
 
 
 def _same_so_far(content: BinaryIO, file: Known, *, verify: bool) -> bool:

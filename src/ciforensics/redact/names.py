@@ -28,7 +28,7 @@ _KINDS = {
     "private_key": r"private[_.-]?key",
     "secret": r"secret\d*(?:$|[_.-])|jitconfig$",
     "credential": r"credentials?\d*(?:$|[_.-])",
-    "token": r"(?:token|jwt|api[_.-]?key|access[_.-]?key)\d*(?:$|[_.-])",
+    "token": r"(?:token|jwt|api[_.-]?key|access[_.-]?key)\d*(?:$|[_.-])|(?:^|[_.-])pat\d*$",
     "auth": r"(?:^|[_.-])auth$",
 }
 _QUERY_KINDS = {"signature": r"^(?:x[_-](?:amz|goog)[_-])?sig(?:nature)?$", "code": r"^code$"}
