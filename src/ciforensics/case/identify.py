@@ -10,11 +10,12 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from ciforensics.case import stream, unpack
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -130,14 +131,14 @@ def find(
 
 
 def _is_beginning(path: Path, file: Known, *, limit: int) -> bool:
-    """Whether the file ends where an earlier ingest of the known one ended, with the same bytes up to there."""
+    """Whether the file ends where an earlier ingest of the known one ended, the bytes being the same."""
     if len(file.segments) < 2:
         return False
     with unpack.open_content(path, limit=limit) as (content, _, _):
         for first, end, sha in file.segments[:-1]:
             if _sha256_of(content, end - first) != sha:
                 return False
-            if not content.peek(1):
+            if not cast("io.BufferedReader", content).peek(1):
                 return True
     return False
 
