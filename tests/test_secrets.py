@@ -21,8 +21,9 @@ import ciforensics as ci
 from ciforensics import redact
 
 if TYPE_CHECKING:
-    import duckdb
     from collections.abc import Callable, Iterator
+
+    import duckdb
 
 
 PROGRAM = Path(sys.executable).with_name("ciforensics")
