@@ -98,12 +98,13 @@ def text(value: str, *, key: bytes) -> tuple[str, int]:
     lower = value.lower()
     # A hit takes text away and puts a mark there; neither makes a needle where none was.
     # Without quotes, blanks and escapes no value can reach beyond its delimiters: one pass is enough.
-    plain = _PLAIN.fullmatch(value)
+    # (But a flag such as `-u`, and without blanks only the first thing can be one, reads on past a mark.)
+    plain = not value.startswith("-") and _PLAIN.fullmatch(value)
     active = [spans for needles, spans in RULES if _holds_any(lower, needles)]
     total, again = 0, True
     while (
         again
-    ):  # until nothing is found, so that the result is stable: each hit leaves fewer unmarked letters
+    ):  # until nothing is found, so that the result is stable: each hit leaves fewer letters unmarked
         count = 0
         for spans in active:
             value, hits = _replace(value, spans(value), key)
