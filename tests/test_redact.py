@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ciforensics import redact
@@ -319,6 +319,7 @@ PLAIN = st.lists(
 ).map("".join)
 
 
+@example(text="-u0BASIC+I000I000&CURL")
 @given(text=SURROUNDINGS | PLAIN)
 @settings(max_examples=400)
 def test_redacting_twice_is_redacting_once(text: str) -> None:

@@ -104,7 +104,7 @@ def text(value: str, *, key: bytes) -> tuple[str, int]:
     total, again = 0, True
     while (
         again
-    ):  # until nothing is found, so that the result is stable: each hit leaves fewer letters unmarked
+    ):  # until nothing is found, so that the result is stable: each hit leaves fewer letters
         count = 0
         for spans in active:
             value, hits = _replace(value, spans(value), key)
