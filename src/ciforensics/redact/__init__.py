@@ -102,9 +102,7 @@ def text(value: str, *, key: bytes) -> tuple[str, int]:
     plain = not value.startswith("-") and _PLAIN.fullmatch(value)
     active = [spans for needles, spans in RULES if _holds_any(lower, needles)]
     total, again = 0, True
-    while (
-        again
-    ):  # until nothing is found, so that the result is stable: each hit leaves fewer letters
+    while again:  # until nothing is found, so that the result is stable: each hit leaves fewer letters
         count = 0
         for spans in active:
             value, hits = _replace(value, spans(value), key)
