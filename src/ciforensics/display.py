@@ -198,14 +198,27 @@ def sentence(template: str, data: Data | None = None, /, **values: object) -> Se
     return Sentence(_filled(template, data, values), "sentence")
 
 
-def headline(template: str, data: Data | None = None, /, **values: object) -> Sentence:
+def headline(
+    template: str, data: Data | None = None, /, *, otherwise: str = "", **values: object
+) -> Sentence:
     """Says a notebook's finding, as `sentence` does; a report puts it into its index.
+
+    Args:
+        template: as for `sentence`.
+        data: as for `sentence`.
+        otherwise: what to say where the first value of the template is NULL: there is no finding.
+        values: as for `sentence`.
 
     Example:
         >>> headline("{repo} asks most.", repo="acme/shop")
         acme/shop asks most.
+        >>> headline("{repo} asks most.", repo=None, otherwise="Nobody asks.")
+        Nobody asks.
     """
-    return Sentence(_filled(template, data, values), "headline")
+    filled = _with_row(data, values)
+    first = next(name for _, name, _, _ in Formatter().parse(template) if name) if otherwise else ""
+    said = otherwise if otherwise and filled[first] is None else _filled(template, None, filled)
+    return Sentence(visible(said), "headline")
 
 
 class _Values(Formatter):
@@ -218,13 +231,17 @@ class _Values(Formatter):
 
 
 def _filled(template: str, data: Data | None, values: Mapping[str, object]) -> str:
-    if data is not None:
-        names, cells, total = _fetch(data, 1)
-        if total > 1:
-            message = f"A sentence is filled from one row, not from {total:,}."
-            raise ValueError(message)
-        values = {**dict(zip(names, cells[0] if cells else (None,) * len(names), strict=True)), **values}
-    return visible(_Values().vformat(template, (), values))
+    return visible(_Values().vformat(template, (), _with_row(data, values)))
+
+
+def _with_row(data: Data | None, values: Mapping[str, object]) -> Mapping[str, object]:
+    if data is None:
+        return values
+    names, cells, total = _fetch(data, 1)
+    if total > 1:
+        message = f"A sentence is filled from one row, not from {total:,}."
+        raise ValueError(message)
+    return {**dict(zip(names, cells[0] if cells else (None,) * len(names), strict=True)), **values}
 
 
 def _fetch(data: Data, rows: int) -> tuple[list[str], list[tuple[Any, ...]], int]:

@@ -12,6 +12,8 @@ WITH observed AS (
 ),
 held AS (
     SELECT
+        (SELECT min(f.source) FROM file_status AS f ANTI JOIN observer() AS o ON o.source = f.source
+            WHERE f.answers > 0 AND NOT f.only_401) AS other_observer,
         (SELECT count(*) FROM invocations WHERE command = 'build') > 0 AS builds,
         (SELECT count(*) FROM store.urls WHERE service IN ('git-upload-pack', 'git-receive-pack')) > 0 AS git,
         (SELECT count(*) FROM store.user_agents WHERE client IS NOT NULL) > 0 AS clients,
@@ -37,9 +39,10 @@ FROM (
     UNION ALL
     SELECT '01', 2, 'Which 401s are challenges, and which are refused?',
         CASE WHEN NOT other_answers THEN 'no' WHEN some_only_401 THEN 'partly' ELSE 'yes' END,
-        'github_csv with all statuses, or mitmproxy',
-        'the answers that a client got after a 401; an export of 401s alone cannot tell whether it got past them'
-    FROM observed
+        CASE WHEN other_observer IS NULL THEN 'github_csv with all statuses, or mitmproxy'
+            ELSE 'nothing: give the parameter observer=' || other_observer END,
+        'the answers after a 401, which an export of 401s alone does not have'
+    FROM observed, held
     UNION ALL
     SELECT '02', 3, 'Which workflow sent them?',
         CASE WHEN NOT requests OR NOT (builds OR addresses AND holders OR orchestrations) THEN 'no'
@@ -47,17 +50,22 @@ FROM (
             ELSE 'partly' END,
         CASE WHEN NOT requests THEN 'github_csv or mitmproxy'
             WHEN NOT builds THEN 'docker_wrapper'
-            WHEN NOT addresses THEN 'mitmproxy with client_ip, and pods or squid with run_id'
-            ELSE 'pods or squid with run_id' END,
+            WHEN NOT addresses THEN 'mitmproxy with client_ip, and squid with run_id'
+            ELSE 'squid with run_id' END,
         CASE WHEN NOT requests THEN 'the 401s'
             WHEN NOT builds THEN 'the docker builds that were running'
             ELSE 'a shared key: exact instead of an equal share for each build nearby' END
     FROM observed, held
     UNION ALL
     SELECT '03', 4, 'How far is the migration?',
-        CASE WHEN requests AND git AND clients THEN 'yes' ELSE 'no' END,
-        'github_csv or mitmproxy',
-        'git requests with their user agent'
+        CASE WHEN NOT (requests AND git AND clients AND other_answers) THEN 'no'
+            WHEN some_only_401 THEN 'partly'
+            ELSE 'yes' END,
+        CASE WHEN other_answers OR NOT requests THEN 'github_csv or mitmproxy'
+            WHEN other_observer IS NULL THEN 'github_csv with all statuses, or mitmproxy'
+            ELSE 'nothing: give the parameter observer=' || other_observer END,
+        CASE WHEN other_answers OR NOT requests THEN 'git requests with their user agent'
+            ELSE 'what got no 401: golden images do not show up among 401s alone' END
     FROM observed, held
 ) AS questions
 ORDER BY place;
