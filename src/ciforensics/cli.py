@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import duckdb
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
@@ -109,8 +110,7 @@ def ingest(
     """
     options = _ingest_options(source_name, mapping, timezone, verify, max_uncompressed)
     if as_json:
-        for report in ci.ingest(paths, case=case, on_wait=_say, **options):
-            sys.stdout.write(json.dumps(asdict(report)) + "\n")
+        ci.ingest(paths, case=case, on_wait=_say, on_file=_write_file, **options)
         return
     _ingest(paths, case, options)
 
@@ -131,6 +131,11 @@ def _ingest_options(
     }
 
 
+def _write_file(report: ci.FileReport) -> None:
+    sys.stdout.write(json.dumps(asdict(report)) + "\n")
+    sys.stdout.flush()
+
+
 def _say(sentence: str) -> None:
     err.print(Text(display.visible(sentence)), soft_wrap=True)
 
@@ -139,6 +144,7 @@ def _ingest(paths: list[Path], case: Path, options: Mapping[str, Any]) -> None:
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
     with Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task("", total=None)
+        told: list[str] = []
 
         def on_bytes(path: Path, done: int) -> None:
             name = redact.text(path.name, key=redact.load_key())[0]
@@ -146,14 +152,19 @@ def _ingest(paths: list[Path], case: Path, options: Mapping[str, Any]) -> None:
                 task, description=display.visible(name), completed=done, total=path.stat().st_size
             )
 
-        reports = ci.ingest(
-            paths,
-            case=case,
-            on_file=lambda report: _show_file(report, progress.console),
-            on_bytes=on_bytes,
-            on_wait=_say,
-            **options,
-        )
+        def on_file(report: ci.FileReport) -> None:
+            _show_file(report, progress.console)
+            told.extend([report.message] if report.message else [])
+
+        try:
+            reports = ci.ingest(paths, case=case, on_file=on_file, on_bytes=on_bytes, on_wait=_say, **options)
+        except CiforensicsError:
+            if len(told) == 1:  # then it is the error
+                told.clear()
+            raise
+        finally:
+            for message in told:
+                progress.console.print(Text(display.visible(message, keep="\n")), soft_wrap=True)
     read = [report for report in reports if report.source]
     rejected = sum(report.rejected for report in read)
     rows = sum(report.rows for report in read)
@@ -178,8 +189,6 @@ def _show_file(report: ci.FileReport, console: Console) -> None:
                 line.append(f", {count:,} {name}")
     elif report.status == "unknown":
         line.append("  no source knows this file; passed over")
-    if report.message:
-        line.append("\n" + display.visible(report.message, keep="\n"))
     console.print(line, soft_wrap=True)
 
 
@@ -189,7 +198,7 @@ def report(
     out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the report goes.")] = ...,  # type: ignore[assignment]
     case: Annotated[
         Path | None,
-        typer.Option(help="The case file.  [default: DIR/case.duckdb with PATHs, else case.duckdb]"),
+        typer.Option(help="The case file.  [default: DIR/case.duckdb, else case.duckdb]"),
     ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="Only this notebook, by the start of its name, e.g. 02.")
@@ -209,7 +218,8 @@ def report(
     """
     from ciforensics.report import report as write_report  # noqa: PLC0415 (Jupyter takes a second to import)
 
-    case = case or (out_dir / "case.duckdb" if paths else Path("case.duckdb"))
+    beside = out_dir / "case.duckdb"
+    case = case or (beside if paths or beside.exists() else Path("case.duckdb"))
     named = pairs(parameter, "-p")
     if paths:
         _ingest(paths, case, _ingest_options(source_name, mapping, timezone, verify, max_uncompressed))
@@ -243,6 +253,10 @@ def sql(
             _show_rows(names, (row for some in rows for row in some), as_csv=as_csv, as_json=as_json)
         except duckdb.Error as error:
             first, *_ = str(error).splitlines()
+            if "pytz" in str(error):
+                raise CiforensicsError(
+                    "A TIMESTAMP WITH TIME ZONE cannot be shown.", hint="cast it, e.g. now()::VARCHAR."
+                ) from error
             raise CiforensicsError(
                 first, hint='`ciforensics sources` lists the tables; try "FROM case_overview".'
             ) from error
@@ -257,12 +271,24 @@ def _show_rows(names: list[str], rows: Iterator[tuple[Any, ...]], *, as_csv: boo
         for row in rows:
             sys.stdout.write(json.dumps(dict(zip(names, row, strict=True)), default=str) + "\n")
     else:
-        table = Table()
-        for name in names:
-            table.add_column(Text(display.visible(name)))
-        for row in rows:
-            table.add_row(*(Text("" if value is None else display.visible(str(value))) for value in row))
-        out.print(table)
+        shown = [["" if value is None else display.visible(str(value)) for value in row] for row in rows]
+        _show_table([display.visible(name) for name in names], shown)
+
+
+def _show_table(names: list[str], rows: list[list[str]]) -> None:
+    table = Table()
+    for name in names:
+        table.add_column(Text(name), no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    needed = Measurement.get(out, out.options.update(max_width=1 << 20), table).maximum
+    if needed <= out.width or not out.is_terminal:
+        Console(highlight=False, width=max(needed, out.width)).print(table)
+        return
+    for nth, row in enumerate(rows, start=1):  # too wide for the screen: a record below the other
+        out.print(Text(f"row {nth}", style="bold"))
+        for name, value in zip(names, row, strict=True):
+            out.print(Text(f"  {name}: {value}"), soft_wrap=True)
 
 
 def spreadsheet_safe(value: object) -> object:
@@ -285,7 +311,9 @@ def sources() -> None:
         for name, columns in log.fills.items():
             meanings = tables.TABLES[name]
             title = f"{log.name} → {name}: {meanings.meaning}"
-            table = Table("column", "type", "meaning", "in this log", title=title, title_justify="left")
+            table = Table(title=title, title_justify="left")
+            for heading in ("column", "type", "meaning", "in this log"):
+                table.add_column(heading, overflow="fold")
             for column in meanings.columns:
                 if column.name in columns:
                     table.add_row(column.name, column.type, column.comment, Text(columns[column.name]))
