@@ -40,9 +40,9 @@ SPELLINGS = {
         "ts": """timestamp ts @timestamp created_at now time at starteddatetime timestamp_start datetime date
             event_time request_time _time""",
         "method": "method request_method http_method http_request_method verb",
-        "url": "url http_url url_full uri",
+        "url": "url http_url url_full uri request_url",
         "status": """status status_code http_status_code http_status http_response_status_code response_status
-            code""",
+            response_code code""",
         "user_agent": """original_user_agent user_agent_original user_agent http_user_agent http_ua ua
             useragent agent""",
         "host": "request_host http_host host authority",
@@ -170,7 +170,8 @@ def _check_mapping(header: Header, options: Options) -> None:
             if options.forced or not any(ours in table.types for table in EVIDENCE):
                 raise _unreadable(f"--map {ours}=…: a request has no column {ours!r}.", header.names)
         elif ours not in header.columns:
-            raise _unreadable(f"--map {ours}=…: there is no column {_shown(theirs)!r}.", header.names, [ours])
+            fact = f"--map {ours}=…: there is no column {_shown(theirs)!r}; a file that needs none is read apart."
+            raise _unreadable(fact, header.names, [ours])
 
 
 def _has_status(head: Head, header: Header) -> bool:
