@@ -264,7 +264,8 @@ def sql(
 
 def _show_rows(names: list[str], rows: Iterator[tuple[Any, ...]], *, as_csv: bool, as_json: bool) -> None:
     if as_csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
+        # Each text in quotes: by itself the module leaves a lone CR bare, and what follows begins a new row.
+        writer = csv.writer(sys.stdout, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow(map(spreadsheet_safe, names))
         writer.writerows([spreadsheet_safe(value) for value in row] for row in rows)
     elif as_json:

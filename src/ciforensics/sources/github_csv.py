@@ -170,7 +170,7 @@ def _check_mapping(header: Header, options: Options) -> None:
             if options.forced or not any(ours in table.types for table in EVIDENCE):
                 raise _unreadable(f"--map {ours}=…: a request has no column {ours!r}.", header.names)
         elif ours not in header.columns:
-            fact = f"--map {ours}=…: there is no column {_shown(theirs)!r}; a file that needs none is read apart."
+            fact = f"--map {ours}=…: there is no column {_shown(theirs)!r}; read other files apart."
             raise _unreadable(fact, header.names, [ours])
 
 
