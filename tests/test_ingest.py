@@ -489,3 +489,30 @@ def test_a_copy_from_before_a_log_grew_is_not_counted_again(tmp_path: Path) -> N
     for _ in range(3):
         ci.ingest([logs], case=case)
         assert len(jobs(case)) == 60
+
+
+def test_reading_a_file_as_a_source_that_it_is_not_keeps_what_was_read(tmp_path: Path) -> None:
+    logs, case = tmp_path / "logs", tmp_path / "case.duckdb"
+    logs.mkdir()
+    (logs / "docker.log").write_text(lines(0, 9))
+    ci.ingest([logs], case=case)
+    (logs / "squid.log").write_text(
+        "1795489505.137 18 10.0.0.5 TCP_TUNNEL/200 7816 CONNECT github.com:443 - HIER_DIRECT/192.0.2.1 -\n"
+    )
+    ci.ingest([logs], case=case, source="squid")
+    assert len(jobs(case)) == 9
+
+
+@pytest.mark.parametrize(("back", "in_order"), [(1, True), (2, False)])
+def test_whether_a_file_is_in_order_does_not_depend_on_where_it_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, back: int, in_order: bool
+) -> None:
+    header = "timestamp,method,url,status,user_agent,content_length\n"
+    seconds = [10, 10 - back, *range(11, 50), 49 - back, 50]
+    rows = [f"2026-11-24T03:04:{n:02}Z,GET,https://github.com/a/b,401,git/2.39.5,0\n" for n in seconds]
+    (tmp_path / "export.csv").write_text(header + "".join(rows))
+    for size in (90, 200, 1 << 20):
+        monkeypatch.setattr(stream, "CHUNK", size)
+        ci.ingest([tmp_path / "export.csv"], case=tmp_path / f"{size}.duckdb")
+        with ci.connect(tmp_path / f"{size}.duckdb") as con:
+            assert con.execute("SELECT in_order FROM files").fetchone() == (in_order,)

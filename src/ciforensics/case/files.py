@@ -113,7 +113,7 @@ class Files:
         self._how = how
         self._limit = how.max_uncompressed
         self._on_bytes = on_bytes
-        self._known = {file.file_id: file for file in identify.known_files(con)}
+        self._known = identify.known_files(con)
         self._found: dict[int, list[str]] = {}
         self.moved = False
 
@@ -129,7 +129,7 @@ class Files:
             return FileReport(self._name(path), "unreadable", message)
         self._con.execute("COMMIT")
         if report.status in {"new", "grown"}:
-            self._known = {file.file_id: file for file in identify.known_files(self._con)}
+            self._known |= identify.known_files(self._con, file_id=report.file_id)
         if report.file_id:
             self._found.setdefault(report.file_id, []).append(report.path)
         return report
@@ -139,7 +139,7 @@ class Files:
             head = content.read(identify.HEAD)
         if not head:
             return FileReport(self._name(path), "empty")
-        known = list(self._known.values())
+        known = self._known.values()
         match = identify.find(path, head, known, limit=self._limit, verify=self._how.verify)
         if match is None:
             file_id = max(self._known, default=0) + 1
@@ -147,11 +147,9 @@ class Files:
         before, has_more = match
         options = self._how.over(before.options)
         if options != before.options:  # the same file, to be read in another way
-            load.forget(self._con, before.file_id)
             return self._read_part(_Part(path, head, options, before.file_id))
         if not has_more:
             return self._report(before.file_id, path, "unchanged")
-        load.forget(self._con, before.file_id, from_line=before.boundary.line_no)
         return self._read_part(_Part(path, head, options, before.file_id, before))
 
     def settle_paths(self) -> None:
@@ -168,11 +166,13 @@ class Files:
         if recognised is None:
             return FileReport(self._name(part.path), "unknown")
         log, reader, envelope = recognised
+        if part.file_id in self._known:
+            load.forget(self._con, part.file_id, from_line=part.start.line_no)
         loaded = load.Loaded(end=part.start)
         if part.before:
             loaded.settled = load.Counts.from_dict(part.before.settled)
             loaded.in_order = part.before.in_order
-            loaded.last_ts = load.time_range(self._con, part.file_id, log.fills)[1]
+            loaded.last_end = load.time_range(self._con, part.file_id, log.fills)[1]
         hashes = stream.Hashes()
         with unpack.open_content(part.path, limit=self._limit) as (content, below, compression):
             identify.skip(content, part.start.offset)

@@ -16,7 +16,7 @@ from ciforensics.case import stream, unpack
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Sequence
+    from collections.abc import Collection
     from pathlib import Path
 
     import duckdb
@@ -28,7 +28,7 @@ EDGE = 64 << 10
 """Bytes compared at the start of a file and before the boundary."""
 
 _AS_STORED = (
-    "file_id", "path", "source", "records", "in_order", "head_bytes", "head_sha256", "edge_bytes",
+    "file_id", "path", "records", "in_order", "head_bytes", "head_sha256", "edge_bytes",
     "edge_sha256", "tail_sha256",
 )  # fmt: skip
 
@@ -48,7 +48,6 @@ class Known:
 
     file_id: int
     path: str
-    source: str
     records: int
     in_order: bool
     head_bytes: int
@@ -62,23 +61,23 @@ class Known:
     options: dict[str, Any]
     segments: tuple[tuple[int, int, str], ...]
 
-    @property
-    def bytes(self) -> int:
-        """The file's size when it was read."""
-        return self.boundary.offset + self.tail_bytes
 
-
-def known_files(con: duckdb.DuckDBPyConnection) -> list[Known]:
-    """Every file of the case."""
+def known_files(con: duckdb.DuckDBPyConnection, *, file_id: int | None = None) -> dict[int, Known]:
+    """The files of the case by their id, all or one."""
+    one = "WHERE $id IS NULL OR file_id = $id"
     segments: dict[int, list[tuple[int, int, str]]] = {}
-    for file_id, *segment in con.execute("FROM store.segments ORDER BY file_id, first_byte").fetchall():
-        segments.setdefault(file_id, []).append((segment[0], segment[1], segment[2]))
-    rows = con.execute(f"""
+    read = con.execute(f"FROM store.segments {one} ORDER BY file_id, first_byte", {"id": file_id})
+    for owner, first, end, sha in read.fetchall():
+        segments.setdefault(owner, []).append((first, end, sha))
+    rows = con.execute(
+        f"""
         SELECT {", ".join(_AS_STORED)}, provisional_bytes, boundary, boundary_line, settled, options
-        FROM files JOIN store.progress USING (file_id) ORDER BY file_id
-    """).fetchall()
-    return [
-        Known(
+        FROM files JOIN store.progress USING (file_id) {one} ORDER BY file_id
+        """,
+        {"id": file_id},
+    ).fetchall()
+    return {
+        stored[0]: Known(
             **dict(zip(_AS_STORED, stored, strict=True)),
             boundary=stream.Position(boundary, line_no),
             tail_bytes=tail_bytes,
@@ -87,11 +86,11 @@ def known_files(con: duckdb.DuckDBPyConnection) -> list[Known]:
             segments=tuple(segments.get(stored[0], ())),
         )
         for *stored, tail_bytes, boundary, line_no, settled, options in rows
-    ]
+    }
 
 
 def find(
-    path: Path, head: bytes, known: Sequence[Known], *, limit: int, verify: bool
+    path: Path, head: bytes, known: Collection[Known], *, limit: int, verify: bool
 ) -> tuple[Known, bool] | None:
     """Which known file this one is.
 
@@ -105,14 +104,9 @@ def find(
     Returns:
         The known file and whether this one goes on behind what was read, or None.
     """
-    for file in known:
-        if _is_beginning(path, file, limit=limit):
-            return file, False  # a copy from before it grew: all that it holds was read
-    same_head = [
-        file
-        for file in known
-        if file.head_bytes <= len(head) and _sha256(head[: file.head_bytes]) == file.head_sha256
-    ]
+    sizes = {file.head_bytes for file in known if file.head_bytes <= len(head)}
+    heads = {size: _sha256(head[:size]) for size in sizes}
+    same_head = [file for file in known if heads.get(file.head_bytes) == file.head_sha256]
     for file in sorted(same_head, key=lambda file: -file.boundary.offset):
         with unpack.open_content(path, limit=limit) as (content, _, _):
             if not _same_so_far(content, file, verify=verify):
@@ -127,6 +121,10 @@ def find(
         # A header alone is the beginning of every export: only the same path says that it is this one.
         if (file.boundary.offset and file.records) or file.path == str(path):
             return file, True
+    # A file shorter than a known one's head has another head than that, and is soon read.
+    for file in known:
+        if (file in same_head or file.head_bytes > len(head)) and _is_beginning(path, file, limit=limit):
+            return file, False  # a copy from before it grew: all that it holds was read
     return None
 
 
@@ -134,7 +132,9 @@ def _is_beginning(path: Path, file: Known, *, limit: int) -> bool:
     """Whether the file ends where an earlier ingest of the known one ended, the bytes being the same."""
     if len(file.segments) < 2:
         return False
-    with unpack.open_content(path, limit=limit) as (content, _, _):
+    with unpack.open_content(path, limit=limit) as (content, _, compression):
+        if not compression and path.stat().st_size not in {end for _, end, _ in file.segments[:-1]}:
+            return False
         for first, end, sha in file.segments[:-1]:
             if _sha256_of(content, end - first) != sha:
                 return False

@@ -1,7 +1,7 @@
 """Batches of records become rows in the tables of a case.
 
-Parsing and redacting run on worker threads, which hold no Python lock while polars and DuckDB work; the
-inserts stay in order on the thread that asked.
+Parsing and redacting run on worker threads, which hold no Python lock while polars and DuckDB work; one more
+thread inserts, in order, while the one that asked goes on reading.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -71,6 +72,23 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Times:
+    """When the rows of a batch were written, in file order.
+
+    Attributes:
+        first: the end of the first one's request.
+        last: the end of the last one's.
+        resolution: what rounding may hide.
+        in_order: none goes back by more than that.
+    """
+
+    first: datetime
+    last: datetime
+    resolution: timedelta
+    in_order: bool
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A batch, parsed and redacted, ready to be inserted."""
 
@@ -78,7 +96,7 @@ class Prepared:
     rows: Mapping[str, pl.DataFrame]
     rejected: pl.DataFrame
     counts: Counts
-    times: tuple[datetime, datetime, bool] | None
+    times: Times | None
 
 
 @dataclass
@@ -91,7 +109,7 @@ class Loaded:
         end: where the next record starts.
         tail_bytes: bytes behind that.
         in_order: the rows never go back in time.
-        last_ts: the time of the last row, if any.
+        last_end: when the last row's request ended, if any.
     """
 
     end: stream.Position
@@ -99,7 +117,7 @@ class Loaded:
     provisional: Counts = field(default_factory=Counts)
     tail_bytes: int = 0
     in_order: bool = True
-    last_ts: datetime | None = None
+    last_end: datetime | None = None
 
     @property
     def total(self) -> Counts:
@@ -138,11 +156,8 @@ def prepare(batch: stream.Batch, parse: Any, key: bytes) -> Prepared:
     return Prepared(batch, rows, rejected, counts, _times(rows))
 
 
-def _times(rows: Mapping[str, pl.DataFrame]) -> tuple[datetime, datetime, bool] | None:
-    """First and last time in file order, and whether the file is in order.
-
-    A line is written when its request ends, so that is what must not go back, but for what rounding hides.
-    """
+def _times(rows: Mapping[str, pl.DataFrame]) -> Times | None:
+    """A line is written when its request ends: that must not go back, but for what rounding hides."""
     moments = []
     for name, frame in rows.items():
         kind = pl.col("ts_kind") == "start" if "ts_kind" in frame.columns else pl.lit(value=False)
@@ -156,8 +171,9 @@ def _times(rows: Mapping[str, pl.DataFrame]) -> tuple[datetime, datetime, bool] 
         return None
     if len(moments) > 1:
         found = found.sort("line_no", maintain_order=True)
-    back = pl.col("end").diff() < -pl.duration(milliseconds=pl.col("resolution_ms").max())
-    return found["ts"][0], found["ts"][-1], not found.select(back.any()).item()
+    hidden = timedelta(milliseconds=found.select(pl.col("resolution_ms").max()).item())
+    ends = found["end"]
+    return Times(ends[0], ends[-1], hidden, not (ends.diff() < -hidden).any())
 
 
 class Loader:
@@ -236,9 +252,10 @@ class Loader:
             loaded.settled.add(counts)
             loaded.end = batch.end
         if prepared.times:
-            first, last, in_order = prepared.times
-            loaded.in_order &= in_order and (loaded.last_ts is None or loaded.last_ts <= first)
-            loaded.last_ts = last
+            times, last_end = prepared.times, loaded.last_end
+            follows = last_end is None or last_end - times.first <= times.resolution
+            loaded.in_order &= times.in_order and follows
+            loaded.last_end = times.last
 
     def _insert_requests(self, frame: pl.DataFrame, file_id: int) -> int:
         secrets = 0
