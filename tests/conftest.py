@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 import ciforensics as ci
+from ciforensics.case import store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,3 +50,19 @@ def case(tmp_path: Path) -> Iterator[Build]:
     yield build
     for con in opened:
         con.close()
+
+
+@pytest.fixture(scope="module")
+def empty() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A case without evidence."""
+    with duckdb.connect() as con:
+        store.create(con)
+        yield con
+
+
+@pytest.fixture
+def con(empty: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The same, to put evidence into: what a test wrote is gone after it."""
+    empty.execute("BEGIN")
+    yield empty
+    empty.execute("ROLLBACK")

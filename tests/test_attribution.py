@@ -5,33 +5,17 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import polars as pl
 import pytest
 
 from ciforensics.analysis.attribution import attribute
-from ciforensics.case import store
 from ciforensics.errors import CiforensicsError
 from ciforensics.formats.records import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import duckdb
 
 DAY = datetime(2026, 11, 24, 3, 0, 0)
-
-
-@pytest.fixture(scope="module")
-def empty() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as con:
-        store.create(con)
-        yield con
-
-
-@pytest.fixture
-def con(empty: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
-    empty.execute("BEGIN")
-    yield empty
-    empty.execute("ROLLBACK")
 
 
 def at(seconds: float) -> datetime:

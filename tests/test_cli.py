@@ -8,8 +8,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +19,11 @@ import ciforensics as ci
 from ciforensics import cli
 from ciforensics.errors import CiforensicsError
 from ciforensics.report import working_copy
+from program import PROGRAM, run, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROGRAM = Path(sys.executable).with_name("ciforensics")
 ROOT = Path(__file__).parent.parent
 
 CSV = """\
@@ -36,34 +34,6 @@ timestamp,method,url,status,user_agent,content_length
 WRAPPER = (
     '{"ts":"2026-11-24T03:04:13Z","repo":"acme/web","workflow":"CI","job":"b","run_id":"9","cmd":"build"}\n'
 )
-
-
-def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Runs the program's `main` here: to start Python and to import everything takes a second each time."""
-    out, err = io.StringIO(newline=""), io.StringIO(newline="")
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.chdir(cwd)
-        patch.setattr(sys, "argv", ["ciforensics", *map(str, arguments)])
-        code: object = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = ended.code
-    assert isinstance(code, int)
-    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
-
-
-def start(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Starts the program itself."""
-    return subprocess.run(
-        [PROGRAM, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cwd,
-        env={**os.environ, **env},
-        timeout=120,
-    )
 
 
 def fails(*arguments: str | Path, cwd: Path) -> tuple[str, str]:

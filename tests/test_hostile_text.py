@@ -8,17 +8,15 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-from contextlib import redirect_stderr, redirect_stdout
-from html.parser import HTMLParser
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import ciforensics as ci
-from ciforensics import cli
+from program import Page, run, start
 
-PROGRAM = Path(sys.executable).with_name("ciforensics")
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCRIPTS = [
     "<script>document.title='taken'</script>",
@@ -85,34 +83,6 @@ def write_logs(folder: Path) -> None:
         json.dumps(calls[0]) + "\nbroken \x1b[31m <script>document.title='taken'\n", "utf-8"
     )
     (folder / "unknown [red]x[%] \x1b[31m").write_text("Nothing of ours.\n", "utf-8")
-
-
-def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Runs the program's `main` here: to start Python and to import everything takes a second each time."""
-    out, err = io.StringIO(newline=""), io.StringIO(newline="")
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.chdir(cwd)
-        patch.setattr(sys, "argv", ["ciforensics", *map(str, arguments)])
-        code: object = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = ended.code
-    assert isinstance(code, int)
-    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
-
-
-def start(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Starts the program itself."""
-    return subprocess.run(
-        [PROGRAM, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cwd,
-        env={**os.environ, **env},
-        timeout=120,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -227,27 +197,8 @@ in_a_browser = pytest.mark.skipif(
 )
 
 
-class _Read(HTMLParser):
-    """The tags, attribute names, link targets, title and text of a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.attributes: set[str] = set()
-        self.links: set[str] = set()
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes |= {name for name, _ in attrs}
-        self.links |= {value or "" for name, value in attrs if name in {"src", "href"}}
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-def _harmless(page: str) -> _Read:
-    read = _Read()
+def _harmless(page: str) -> Page:
+    read = Page()
     read.feed(page)
     assert not {"script", "iframe", "object", "form", "svg", "embed"} & read.tags
     assert not [name for name in read.attributes if name.startswith("on") or name in {"srcset", "style"}]
@@ -294,8 +245,5 @@ def test_the_notebooks_that_ran_show_html_only_of_our_own_making(made: Path) -> 
         for cell in notebook["cells"]:
             for output in cell.get("outputs", []):
                 shown = output.get("data", {}).get("text/html", "")
-                _harmless_but_for_style("".join(shown))
-
-
-def _harmless_but_for_style(page: str) -> None:
-    _harmless(page.replace(' style="text-align:', ' class="'))
+                read = _harmless("".join(shown).replace(' style="text-align:', ' class="'))
+                assert not read.tags & {"a", "img"}

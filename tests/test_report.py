@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from html.parser import HTMLParser
 from pathlib import Path
 
 import duckdb
@@ -19,6 +18,7 @@ import pytest
 
 from ciforensics.errors import CiforensicsError
 from ciforensics.report import report
+from program import Page
 
 SCRIPT = "</script></td><script>alert(1)</script><img src=x onerror=alert(2)>"
 TOKEN = "ghp_" + "x" * 36
@@ -211,7 +211,7 @@ def test_the_check_for_complaints_would_see_one(tmp_path: Path) -> None:
 @in_a_browser
 def test_what_came_from_a_log_is_text_in_the_browser_too(made: Path, tmp_path: Path) -> None:
     dom = _browse(made / "notebooks/01-where-do-they-come-from.html", tmp_path, "--dump-dom").stdout
-    read = _Read()
+    read = Page()
     read.feed(dom)
     assert not {"script", "iframe", "object", "form"} & read.tags
     assert not {name for name in read.attributes if name.startswith("on") or name == "srcset"}
@@ -239,21 +239,6 @@ def test_on_a_telephone_nothing_has_to_be_scrolled_sideways(made: Path, tmp_path
     )
     dom = _browse(frame, tmp_path / "profile", "--allow-file-access-from-files", "--dump-dom").stdout
     assert "wide 390 of 390" in dom
-
-
-class _Read(HTMLParser):
-    """The tags, attribute names and link targets of a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.attributes: set[str] = set()
-        self.links: set[str] = set()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes |= {name for name, _ in attrs}
-        self.links |= {value or "" for name, value in attrs if name in {"src", "href"}}
 
 
 # What goes wrong.

@@ -18,23 +18,9 @@ from ciforensics.formats.records import Stream
 from ciforensics.tables import REQUESTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 DAY = datetime(2026, 11, 24, 3, 0, 0)
-
-
-@pytest.fixture(scope="module")
-def empty() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as con:
-        store.create(con)
-        yield con
-
-
-@pytest.fixture
-def con(empty: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
-    empty.execute("BEGIN")
-    yield empty
-    empty.execute("ROLLBACK")
 
 
 def at(seconds: str | float) -> datetime:
