@@ -713,3 +713,21 @@ def test_where_another_observer_saw_all_answers_it_is_named_instead_of_a_missing
     saw(con, "1 GET web 401 \n 2 GET web 200", source="mitmproxy")
     missing = {row[0] for row in con.sql("SELECT missing FROM answerable WHERE question = '03'").fetchall()}
     assert missing == {"nothing: give the parameter observer=mitmproxy"}
+
+
+def test_the_summaries_are_one_row_each_or_say_that_nothing_can_be_told(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    assert ask(con, "FROM unauthorized_summary") == []
+    assert ask(con, "SELECT golden FROM migration_summary") == [None]
+    saw(con, "1 GET web 401 \n 2 GET web 200 \n 9 GET api.github.com/user 401")
+    saw(con, "3 GET web 200 \n 4 GET web 200", user_agent="git/2.47.3 proactive")
+    columns = "requests, unauthorized, challenges, refused, bad_credentials, unknown"
+    assert ask(con, f"SELECT {columns} FROM unauthorized_summary") == [(5, 2, 1, 0, 1, 0)]
+    columns = "golden, golden_share, stock_share, too_old"
+    assert ask(con, f"SELECT {columns} FROM migration_summary") == [(0.5, 0, 0.5, 0)]
+
+
+def test_among_401s_alone_no_migration_can_be_seen(con: duckdb.DuckDBPyConnection) -> None:
+    saw(con, "1 GET web 401 \n 2 GET web 401")
+    assert ask(con, "SELECT golden FROM migration_summary") == [None]
