@@ -44,6 +44,18 @@ EVENT = {
     "Type": "image", "Action": "pull", "Actor": {"ID": "alpine:3", "Attributes": {"name": "alpine"}},
     "scope": "local", "time": 1795489485, "timeNano": 1795489485603573981,
 }  # fmt: skip
+JOB = {
+    "id": 403, "run_id": 9018059362, "workflow_name": "CI", "run_attempt": 1, "status": "completed",
+    "run_url": "https://api.github.com/repos/acme/web/actions/runs/9018059362", "conclusion": "success",
+    "started_at": "2026-11-24T03:04:13Z", "completed_at": "2026-11-24T03:04:15Z", "name": "build",
+    "labels": ["arc"], "steps": [{"name": "Checkout", "number": 1}], "runner_name": "arc-runner-13",
+}  # fmt: skip
+POD = {
+    "apiVersion": "v1", "kind": "Pod",
+    "metadata": {"name": "arc-runner-13", "namespace": "arc", "creationTimestamp": "2026-11-24T03:03:13Z"},
+    "spec": {"nodeName": "ci-1", "containers": [{"env": [{"name": "A", "value": '}\\"]'}]}]},
+    "status": {"phase": "Running", "podIP": "10.0.0.5", "startTime": "2026-11-24T03:03:18Z"},
+}  # fmt: skip
 
 SEEDS: dict[str, str] = {
     "github csv": "timestamp,method,url,status,user_agent,content_length\n"
@@ -66,6 +78,10 @@ SEEDS: dict[str, str] = {
         f'{{"ts":"2026-11-24T03:05:46Z","repo":"acme/web","workflow":"{workflow}","job":"build",'
         '"run_id":"123","cmd":"build"}\n' for workflow in ("CI", 'Build "prod" image')),
     "docker events": (json.dumps(EVENT) + "\n") * 3,
+    "jobs": (json.dumps({"total_count": 2, "jobs": [JOB, JOB]}) + "\n") * 2,
+    "jobs printed": json.dumps([{"total_count": 1, "jobs": [JOB]}] * 3, indent=2),
+    "pods": json.dumps({"apiVersion": "v1", "items": [POD, POD], "kind": "List"}, indent=4),
+    "pods watched": "\n".join(json.dumps({"type": "ADDED", "object": POD}, indent=4) for _ in range(3)),
 }  # fmt: skip
 
 
@@ -97,7 +113,7 @@ def assert_adds_up(data: bytes, seed: str) -> load.Counts:
     assert total.header_bytes + total.blank_bytes + total.record_bytes == len(data)
     assert min(total.header_bytes, total.blank_bytes, total.record_bytes) >= 0
     assert total.records == total.rows + total.rejected + total.skipped.total()
-    last = max(data.count(b"\n") + 1, total.records)  # entries of a HAR are counted instead
+    last = max(data.count(b"\n") + 1, total.records)  # elements of JSON documents are counted instead
     for each in prepared:
         for frame in (*each.rows.values(), each.rejected):
             assert all(1 <= line <= last for line in frame["line_no"])

@@ -63,7 +63,10 @@ WORKFLOW = Column(
     "workflow", "VARCHAR", "workflow name, or its file's path where it has none", "cicd.pipeline.name"
 )
 JOB = Column(
-    "job", "VARCHAR", "job id in the workflow file (matrix legs share it)", "cicd.pipeline.task.name"
+    "job",
+    "VARCHAR",
+    "job id in the workflow file (matrix legs share it); in jobs and pods its display name (they differ)",
+    "cicd.pipeline.task.name",
 )
 RUN_ID = Column("run_id", "VARCHAR", "the workflow run's number", "cicd.pipeline.run.id")
 RUN_ATTEMPT = Column("run_attempt", "BIGINT", "attempt of the run, from 1: a re-run keeps its run_id")
@@ -195,11 +198,13 @@ DOCKER_EVENTS = Table(
 
 JOBS = Table(
     "jobs",
-    "one CI job, from GitHub's API or a runner's log",
+    "one CI job, as GitHub's API had it when it was asked; without a job, one workflow run",
     (
         *PLACE,
-        Column("started_at", "TIMESTAMP", "when the job started, UTC"),
-        Column("completed_at", "TIMESTAMP", "when the job ended, UTC"),
+        Column("started_at", "TIMESTAMP", "when the job started, UTC, cut to whole seconds"),
+        Column(
+            "completed_at", "TIMESTAMP", "when the job ended, UTC, cut to whole seconds; NULL: it still ran"
+        ),
         CI_REPO,
         WORKFLOW,
         JOB,
@@ -212,11 +217,11 @@ JOBS = Table(
 
 PODS = Table(
     "pods",
-    "one pod's hold on an address",
+    "one pod's hold on an address; without an address, which job a runner pod took",
     (
         *PLACE,
-        Column("from_ts", "TIMESTAMP", "when the pod got the address, UTC"),
-        Column("to_ts", "TIMESTAMP", "when it gave it up, UTC; NULL: still held at the end"),
+        Column("from_ts", "TIMESTAMP", "when the pod started, UTC: it got the address then or soon after"),
+        Column("to_ts", "TIMESTAMP", "when it ended, UTC, cut to whole seconds; NULL: it had not yet"),
         CLIENT_IP,
         NAMESPACE,
         POD,

@@ -7,6 +7,7 @@
 | `times`, `http` | timestamps; URLs and user agents |
 | `delimited` | CSV and its relatives, broken ones included |
 | `har`, `flows`, `blocks` | files that are no lines: HAR and JSON arrays, mitmproxy's dumps |
+| `json_documents` | JSON documents one after the other: an API's pages, a watch |
 | `exchanges`, `keys` | HTTP exchanges as JSON, whatever the keys are called |
 | `squid_text`, `squid_json` | Squid's log formats |
 | `docker` | docker command lines and image references |
