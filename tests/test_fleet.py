@@ -18,7 +18,9 @@ import pytest
 
 from ciforensics.fleet import sample_files, sample_fleet, simulate
 from ciforensics.fleet.logs import docker_wrapper, github_csv, mitmproxy, squid, truth
-from ciforensics.fleet.model import Client, Errand, Parameters, Pool, Workflow
+from ciforensics.fleet.model import Background, Client, Errand, Parameters, Pool, Workflow
+from ciforensics.fleet.random_fleet import random_parameters
+from ciforensics.fleet.truth import evidence_files, truth_files
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 FILES = sample_files()
@@ -316,6 +318,108 @@ def test_a_clock_that_is_ahead_moves_the_csv_and_nothing_else() -> None:
     assert {(ahead - there).total_seconds() for ahead, there in zip(*stamps, strict=True)} == {90}
     assert squid(late) == squid(right)
     assert docker_wrapper(late) == docker_wrapper(right)
+
+
+def test_saved_jobs_and_pods_hold_an_address_one_after_the_other_and_outlast_their_builds() -> None:
+    jobs = {job["runner_name"]: job for job in objects("jobs.jsonl")[0]}
+    pods = json.loads(FILES["pods.json"])["items"]
+    assert [pod["metadata"]["name"] for pod in pods] == list(jobs)
+    assert {pod["spec"]["nodeName"] for pod in pods} == {"ci-node-d", "ci-node-e"}
+    builds = {build.pod: build for build in sample_fleet().builds}
+    held: dict[str, datetime] = {}
+    for pod in pods:
+        name, status = pod["metadata"]["name"], pod["status"]
+        ended = moment(status["containerStatuses"][0]["state"]["terminated"]["finishedAt"])
+        created = moment(pod["metadata"]["creationTimestamp"])
+        assert held.get(status["podIP"], DAY) <= created
+        held[status["podIP"]] = ended
+        job, build = jobs[name], builds[name]
+        started, completed = moment(job["started_at"]), moment(job["completed_at"])
+        assert created < started
+        assert completed < ended
+        assert (started - DAY).total_seconds() < build.at - 20, "the checkout comes before the build"
+        assert (completed - DAY).total_seconds() > build.until
+        assert (build.run_id, build.ip) == (str(job["run_id"]), status["podIP"])
+    assert len(held) < len(pods) / 4
+
+
+def test_what_is_only_asked_at_some_hours_is_not_asked_at_others() -> None:
+    nightly = Background(200, Errand("git", "acme/gitops", Client("git/2.34.1")), between=(1, 2))
+    fleet = simulate(small(background=(nightly,), hours=3))
+    asked = [request.at for request in fleet.requests if request.build is None]
+    assert len(asked) > 300
+    assert min(asked) > 3_600
+    assert max(asked) < 7_210
+
+
+def drawn(**options: Any) -> dict[str, str]:
+    """The files of a random fleet."""
+    fleet = simulate(random_parameters(**{"seed": 3, "builds_per_hour": 300, "hours": 3} | options))
+    return evidence_files(fleet) | truth_files(fleet)
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_a_seed_draws_one_fleet_and_another_seed_another() -> None:
+    assert drawn() == drawn()
+    assert drawn()["truth/requests.csv"] != drawn(seed=4)["truth/requests.csv"]
+
+
+def test_the_truth_of_a_random_fleet_is_about_every_401_of_its_csv() -> None:
+    files = drawn(coverage=0.7)
+    lines = files["evidence/github-support.csv"].splitlines()
+    sent = rows(files["evidence/github-support.csv"])
+    told = rows(files["truth/requests.csv"])
+    asked = json.loads(files["truth/parameters.json"])["asked"]
+    refused = [line_no for line_no, row in enumerate(sent, start=2) if row["status"] == "401"]
+    assert [int(row["line_no"]) for row in told] == refused
+    assert all(",401," in lines[int(row["line_no"]) - 1] for row in told)
+    midnight = datetime(2026, 3, 17, tzinfo=UTC)
+    for row in told:
+        request = sent[int(row["line_no"]) - 2]
+        assert asked[int(row["asked"])] == {"url": request["url"], "user_agent": request["user_agent"]}
+        assert (moment(request["timestamp"]) - midnight).total_seconds() == int(row["second"])
+    runs = {json.loads(line)["run_id"] for line in files["evidence/docker-wrapper.jsonl"].splitlines()}
+    assert {row["run_id"] for row in told if row["sender"] == "build"} <= runs
+    assert all((row["sender"] == "build") == bool(row["run_id"]) == bool(row["ci_repo"]) for row in told)
+
+
+def test_a_random_fleet_has_the_shares_that_were_asked_for() -> None:
+    files = drawn(coverage=0.7, hours=8)
+    told = rows(files["truth/requests.csv"])
+    senders = Counter(row["sender"] for row in told)
+    assert 0.03 < senders["background"] / len(told) < 0.07
+    assert 0.25 < senders["no wrapper"] / (len(told) - senders["background"]) < 0.35
+    flows = json.loads(files["truth/parameters.json"])["workflows"]
+    assert len(flows) == len({(flow["ci_repo"], flow["workflow"]) for flow in flows}) == 57
+    rate = {name: sum(flow[name] for flow in flows) for name in flows[0] if name.startswith("builds_")}
+    assert rate == pytest.approx({"builds_per_hour": 210, "builds_per_hour_without_wrapper": 90})
+    dependencies = Counter(row["asked"] for row in told if row["sender"] == "build")
+    assert len(dependencies) > 40
+    refusing = {row["ci_repo"] for row in told if row["outcome"] == "refused"} - {""}
+    challenged = {row["ci_repo"] for row in told if row["outcome"] == "challenge"} - {""}
+    assert not refusing & challenged
+    assert 5 <= len(refusing) <= 8
+
+
+def test_of_a_runner_without_the_wrapper_only_githubs_csv_knows() -> None:
+    files = drawn(coverage=0.0)
+    assert len(files["evidence/github-support.csv"].splitlines()) > 1_000
+    seen = files["evidence/squid-connect.jsonl"].splitlines()
+    assert all("error:transaction-end-before-headers" in line for line in seen)
+    empty = ("mitmproxy.jsonl", "docker-wrapper.jsonl", "docker-events.jsonl")
+    assert [files[f"evidence/{name}"] for name in empty] == ["", "", ""]
+    assert files["evidence-jobs/jobs.jsonl"] == ""
+    assert not any(row["ci_repo"] for row in rows(files["truth/requests.csv"]))
+
+
+def test_a_fleet_of_one_workflow_and_one_of_thousands_can_be_drawn() -> None:
+    assert len(random_parameters(seed=1, workflows=1).workflows) == 1
+    many = random_parameters(seed=1, workflows=3_000).workflows
+    assert len({flow.repo for flow in many}) == 3_000
+    assert len({errand.target for flow in many for errand in flow.errands}) == 2_105
 
 
 def test_no_log_of_a_fleet_without_proxies_and_streams_is_made_up() -> None:

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 from ciforensics.fleet.model import HOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from ciforensics.fleet.model import Build, Event, Fleet, Invocation, Request, Tunnel
+
+WAY_S = 0.04
+"""Half a round trip to the forge."""
 
 _CET = timezone(timedelta(hours=1))
 
@@ -26,7 +29,7 @@ def github_csv(fleet: Fleet) -> str:
     header = ("timestamp", "method", "url", "status", "user_agent", "content_length")
     rows = (
         (
-            _z(fleet, _at_forge(fleet, one)),
+            _z(fleet, at_forge(fleet, one)),
             one.method,
             one.url,
             one.status,
@@ -43,7 +46,7 @@ def github_csv_of_another_export(fleet: Fleet, until_hour: float) -> str:
     header = ("Time", "Status Code", "HTTP Method", "HTTP URL", "Response Size", "User Agent")
     rows = (
         (
-            _moment(fleet, _at_forge(fleet, one)).astimezone(_CET).isoformat(timespec="seconds"),
+            _moment(fleet, at_forge(fleet, one)).astimezone(_CET).isoformat(timespec="seconds"),
             one.status,
             one.method,
             one.url,
@@ -174,14 +177,76 @@ def _event_line(fleet: Fleet, event: Event) -> str:
     return json.dumps(line | _job(event.build) | {"pod": event.build.pod})
 
 
+def jobs(fleet: Fleet, pools: Collection[str] | None = None) -> list[str]:
+    """Jobs as GitHub's API gives them, one a line: of the runners that have the wrapper, or of some pools."""
+    return [_compact(_api_job(fleet, build)) for build in fleet.builds if _listed(build, pools)]
+
+
+def _api_job(fleet: Fleet, build: Build) -> dict[str, Any]:
+    flow, run = build.workflow, int(build.run_id)
+    base = f"https://api.github.com/repos/{flow.repo}/actions"
+    return {
+        "id": 2 * run + 1,
+        "run_id": run,
+        "run_attempt": 1,
+        "run_url": f"{base}/runs/{run}",
+        "url": f"{base}/jobs/{2 * run + 1}",
+        "workflow_name": flow.name,
+        "name": flow.job,
+        "head_branch": "main",
+        "status": "completed",
+        "conclusion": "success" if build.pulled else "failure",
+        "created_at": _z(fleet, build.at - 45),
+        "started_at": _z(fleet, build.at - 25),
+        "completed_at": _z(fleet, build.until + 10),
+        "labels": [build.pool.name],
+        "runner_name": build.pod,
+    }
+
+
+def pods(fleet: Fleet, pools: Collection[str] | None = None) -> str:
+    """`kubectl get pods -o json` before the ended pods of `jobs` were swept away, a pod a line."""
+    items = ",\n".join(_compact(_pod(fleet, build)) for build in fleet.builds if _listed(build, pools))
+    return f'{{"apiVersion":"v1","kind":"List","metadata":{{"resourceVersion":""}},"items":[\n{items}\n]}}\n'
+
+
+def _pod(fleet: Fleet, build: Build) -> dict[str, Any]:
+    """A pod outlives its job by little, and its address is free for 90 s before the next pod gets it."""
+    ended = {"exitCode": 0, "reason": "Completed", "finishedAt": _z(fleet, build.until + 12)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": build.pod,
+            "namespace": "arc-runners",
+            "creationTimestamp": _z(fleet, build.at - 35),
+            "labels": {
+                "actions.github.com/scale-set-name": build.pool.name,
+                "actions-ephemeral-runner": "True",
+            },
+        },
+        "spec": {"nodeName": build.node},
+        "status": {
+            "phase": "Succeeded",
+            "podIP": build.ip,
+            "startTime": _z(fleet, build.at - 33),
+            "containerStatuses": [{"name": "runner", "state": {"terminated": ended}}],
+        },
+    }
+
+
+def _listed(build: Build, pools: Collection[str] | None) -> bool:
+    return build.wrapped if pools is None else build.pool.name in pools
+
+
 def _job(build: Build) -> dict[str, str]:
     flow = build.workflow
     return {"repo": flow.repo, "workflow": flow.name, "job": flow.job, "run_id": build.run_id}
 
 
-def _at_forge(fleet: Fleet, request: Request) -> float:
+def at_forge(fleet: Fleet, request: Request) -> float:
     """When the forge's clock saw a request: half a round trip after it was sent."""
-    return request.at + 0.04 + fleet.parameters.offset
+    return request.at + WAY_S + fleet.parameters.offset
 
 
 def _forge_bytes(request: Request) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -111,10 +112,17 @@ class Workflow:
 
 @dataclass(frozen=True)
 class Background:
-    """What no build sends, but the same address shows it: bots and cron jobs."""
+    """What no build sends, but the same address shows it: bots and cron jobs.
+
+    Attributes:
+        per_hour: requests an hour, while they last.
+        errand: what is asked for.
+        between: hours from and to which it is asked.
+    """
 
     per_hour: float
     errand: Errand
+    between: tuple[float, float] = (0.0, math.inf)
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,10 @@ def simulate(parameters: Parameters) -> Fleet:
     builds = _builds(parameters, rng)
     requests = [request for build in builds for request in _build_requests(parameters, build, rng)]
     for background in parameters.background:
+        first, last = (hour * HOUR for hour in background.between)
         for at in _arrivals(background.per_hour, parameters, rng):
-            requests += _requests(background.errand, Client(""), at, None, rng)
+            if first <= at < last:
+                requests += _requests(background.errand, Client(""), at, None, rng)
     requests.sort(key=lambda request: request.at)
     requests = [request for request in requests if 0 <= request.at < end]
     tunnels = [*_tunnels(requests, builds, rng), *_probes(parameters, rng)]
@@ -66,6 +68,12 @@ def simulate(parameters: Parameters) -> Fleet:
         sorted((one for one in invocations if 0 <= one.at < end), key=lambda one: one.at),
         sorted((event for event in events if 0 <= event.at < end), key=lambda event: event.at),
     )
+
+
+def unauthorized(errand: Errand, git: Client) -> list[Request]:
+    """The 401s of an errand, as if it began at 0."""
+    requests = _requests(errand, git, 0.0, None, random.Random(0))  # noqa: S311
+    return [request for request in requests if request.status == 401]
 
 
 def _arrivals(per_hour: float, parameters: Parameters, rng: random.Random) -> Iterator[float]:

@@ -17,6 +17,7 @@ sent a CSV of the morning of 17 March 2026. All runners sit behind one address. 
 - **acme/gateway** pulls its base image first; a pull that fails is in the wrapper and leaves no docker event.
 - Beside the builds a cron job polls acme/gitops, and a release bot asks the API with an expired token.
 - mitmproxy sees the pods of one node only, and was down from 09:12 to 09:42.
+- Somebody saved the jobs and the pods of arc-next and arc-dind, which link an address and a run.
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ POOLS = (
     Pool("arc-dind", (("ci-node-e", 45),), engine="20.10"),
     Pool("vm-legacy", (("ci-vm-1", 60),), wrapper=None, engine="17.03", tagged=False),
 )
+LISTED = ("arc-next", "arc-dind")
+"""Pools whose jobs and pods somebody saved: GitHub's API and kubectl forget them soon."""
+
 ARC = ("arc-lab", "arc-main", "arc-main")
 MIRROR, GO_PROXY, PYPI = "mirror.acme.example:443", "proxy.golang.org:443", "pypi.org:443"
 DEBIAN = "http://deb.debian.org/debian/dists/bookworm/InRelease"
@@ -229,6 +233,8 @@ def sample_files(seed: int = SEED) -> dict[str, bytes]:
         "docker-wrapper.1.jsonl.gz": _gzip(_lines(logs.docker_wrapper(fleet, 0, 3))),
         "docker-wrapper.jsonl": _lines(wrapper),
         "docker-events.jsonl": _lines(logs.docker_events(fleet)),
+        "jobs.jsonl": _lines(logs.jobs(fleet, LISTED)),
+        "pods.json": logs.pods(fleet, LISTED).encode(),
         "truth.csv": logs.truth(fleet).encode(),
     }
 
