@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 import ciforensics as ci
-from ciforensics import cli_fleet, display, redact, source, tables
+from ciforensics import cli_attribute, cli_fleet, display, redact, source, tables
 from ciforensics.errors import CiforensicsError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(cli_attribute.app)
 app.add_typer(cli_fleet.app)
 
 Paths = Annotated[list[Path] | None, typer.Argument(metavar="PATH...", help="Log files, or folders of them.")]

@@ -1,7 +1,7 @@
 """Which workflow sent the 401s: requests in, candidates with probabilities out.
 
-Exact where evidence shares a key (`views/exact_keys.sql`), else the posterior of a model of who sends what, how
-often and when (`analysis.model`), else unattributed.
+Exact where evidence shares a key (`views/exact_keys.sql`, `analysis.links`), else the posterior of a model of who
+sends what, how often and when (`analysis.model`), else unattributed.
 """
 
 from __future__ import annotations
@@ -12,25 +12,22 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ciforensics.analysis import evidence, model
-from ciforensics.analysis.evidence import RUN, Evidence
+from ciforensics.analysis import clocks, evidence, model, remarks
+from ciforensics.analysis.evidence import NOBODY, RUN, Evidence
 from ciforensics.errors import CiforensicsError
 
 if TYPE_CHECKING:
     import duckdb
 
     from ciforensics.analysis.model import Fit
+    from ciforensics.display import Sentence
 
-_KEPT = 0.999  # of each request's probability
-NOBODY = "unattributed"
 EXACT = ("orchestration id", "address", "same request")
-_MODEL = "model"
-_NAME = (
-    pl.when(pl.col("ci_repo").is_null() & pl.col("workflow").is_null())
-    .then(pl.lit(NOBODY))
-    .otherwise(pl.concat_str("ci_repo", "workflow", separator=" · ", ignore_nulls=True))
-    .alias("name")
-)
+MODEL = "model"
+_KEPT = 0.999  # of each request's probability
+_PLACE = ("source", "file_id", "path", "line_no", "ts", "url", "user_agent", "outcome")
+_P = pl.col("probability")
+_EXACT = pl.col("basis").is_in(EXACT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +37,16 @@ class Attribution:
     Attributes:
         evidence: the 401s and the builds that could have sent them.
         fit: what the model found.
+        offsets: by how much the observer's clock is ahead of the others', see `clocks.offsets`.
+        offset_s: by how much of it was corrected for.
+        window_s: for how long after its start a build was a candidate.
     """
 
     evidence: Evidence
     fit: Fit
+    offsets: pl.DataFrame
+    offset_s: float
+    window_s: float
 
     @cached_property
     def requests(self) -> pl.DataFrame:
@@ -52,60 +55,55 @@ class Attribution:
         `basis` is the key that names the run (`orchestration id`, `address`, `same request`), `model`, or
         `unattributed`, where `ci_repo` is NULL. Candidates that hold the last 0.1 % of a 401 are left out.
         """
-        place = ("source", "file_id", "path", "line_no", "ts", "url", "user_agent", "outcome")
-        asked = self.evidence.requests.select("request", *place)
-        return (
-            asked.join(self._candidates, on="request")
-            .sort("file_id", "line_no", "ts", "request", "probability", *RUN, descending=[False] * 4 + [True] + [False] * 4)
-            .select(*place, *RUN, "probability", "basis")
-        )
+        asked = self.evidence.requests.select("request", *_PLACE)
+        order = ("file_id", "line_no", "ts", "request", "probability", *RUN)
+        rows = asked.join(self._candidates, on="request")
+        rows = rows.sort(order, descending=[column == "probability" for column in order])
+        return rows.select(*_PLACE, *RUN, "probability", "basis")
 
     @cached_property
     def workflows(self) -> pl.DataFrame:
-        """For each `ci_repo` and `workflow`, most first, the expected number of its 401s (`requests`).
+        """For each workflow, most first, the expected number of its 401s (`requests`).
 
         Of these `challenges` and `refused`; `share` of all 401s; `exact_share`, how much of its number rests
         on a shared key; `runs`, the runs that could have sent any, and `run_ids`, the three that probably
-        sent most. Where `ci_repo` is NULL: no known build.
+        sent most. Workflows that always run together cannot be told apart: they are one row, and its `name`
+        is `a or b`, its `ci_repo` and `workflow` those of both. Where `ci_repo` is NULL: no known build.
         """
-        p = pl.col("probability")
-        by_run = self._candidates_with_outcome.group_by("ci_repo", "workflow", "run_id").agg(p.sum())
+        by_run = self._named.group_by("name", "run_id").agg(_P.sum()).drop_nulls("run_id")
         ids = (
-            by_run.drop_nulls("run_id")
-            .sort("probability", "run_id", descending=[True, False])
-            .group_by("ci_repo", "workflow", maintain_order=True)
+            by_run.sort("probability", "run_id", descending=[True, False])
+            .group_by("name", maintain_order=True)
             .agg(run_ids=pl.col("run_id").head(3).str.join(", "))
         )
+        both = (pl.col("ci_repo", "workflow").drop_nulls().unique().sort().str.join(" or ")).replace("", None)
         return (
-            self._candidates_with_outcome.group_by("ci_repo", "workflow")
+            self._named.group_by("name")
             .agg(
-                requests=p.sum(),
-                challenges=p.filter(pl.col("outcome") == "challenge").sum(),
-                refused=p.filter(pl.col("outcome") == "refused").sum(),
-                share=p.sum() / max(1, len(self.evidence.requests)),
-                exact_share=p.filter(pl.col("basis").is_in(EXACT)).sum() / p.sum(),
+                both,
+                requests=_P.sum(),
+                challenges=_P.filter(pl.col("outcome") == "challenge").sum(),
+                refused=_P.filter(pl.col("outcome") == "refused").sum(),
+                share=_P.sum() / max(1, len(self.evidence.requests)),
+                exact_share=_P.filter(_EXACT).sum() / _P.sum(),
                 runs=pl.col("run_id").drop_nulls().n_unique(),
             )
-            .join(ids, on=["ci_repo", "workflow"], how="left", nulls_equal=True)
-            .sort(pl.col("requests").round(6), "ci_repo", "workflow", descending=[True, False, False])
+            .join(ids, on="name", how="left")
+            .sort(pl.col("requests").round(6), "name", descending=[True, False])
         )
 
     @cached_property
     def by_basis(self) -> pl.DataFrame:
         """How many 401s the answer rests on which `basis` for, as a number (`requests`) and a `share`."""
-        found = self._candidates.group_by("basis").agg(requests=pl.col("probability").sum().round(6))
-        return found.with_columns(share=pl.col("requests") / pl.col("requests").sum()).sort(
-            "requests", "basis", descending=[True, False]
-        )
+        found = self._candidates.group_by("basis").agg(requests=_P.sum().round(6))
+        found = found.with_columns(share=pl.col("requests") / pl.col("requests").sum())
+        return found.sort("requests", "basis", descending=[True, False])
 
     @cached_property
     def by_outcome(self) -> pl.DataFrame:
         """Expected 401s (`requests`) by `name`, repository and workflow in one, and `outcome`."""
-        return (
-            self._candidates_with_outcome.group_by(_NAME, "outcome")
-            .agg(requests=pl.col("probability").sum().round(6))
-            .sort("name", "outcome")
-        )
+        found = self._named.group_by("name", "outcome").agg(requests=_P.sum().round(6))
+        return found.sort("name", "outcome")
 
     @cached_property
     def summary(self) -> pl.DataFrame:
@@ -113,53 +111,71 @@ class Attribution:
 
         `exact` and `unattributed` are the parts of all 401s on such a basis.
         """
-        named = self.workflows.filter(pl.col("ci_repo").is_not_null() | pl.col("workflow").is_not_null())
-        name, most = next(named.select(_NAME, "requests").iter_rows(), (None, None))
-        basis, share = pl.col("basis"), pl.col("share")
-        return self.by_basis.select(
+        named = self.workflows.filter(pl.col("name") != NOBODY)
+        name, most = next(named.select("name", "requests").iter_rows(), (None, None))
+        share = pl.col("share")
+        found = self.by_basis.select(
             name=pl.lit(name, pl.String),
             requests=pl.lit(most, pl.Float64),
             total=pl.lit(len(self.evidence.requests)),
-            exact=share.filter(basis.is_in(EXACT)).sum(),
-            unattributed=share.filter(basis == NOBODY).sum(),
+            exact=share.filter(_EXACT).sum(),
+            unattributed=share.filter(pl.col("basis") == NOBODY).sum(),
         )
+        none = self.by_basis.is_empty()
+        return found.with_columns(pl.when(not none).then(pl.col("exact", "unattributed")))
 
-    @property
-    def _candidates_with_outcome(self) -> pl.DataFrame:
-        return self._candidates.join(self.evidence.requests.select("request", "outcome"), on="request")
+    @cached_property
+    def remarks(self) -> tuple[Sentence, ...]:
+        """What must be said with it: what it rests on, what is missing, how far to trust it."""
+        return remarks.remarks(self)
 
     @cached_property
     def _candidates(self) -> pl.DataFrame:
-        asked, builds = self.evidence.requests, self.evidence.builds
-        exact = asked.filter(pl.col("basis").is_not_null())
-        keyed = exact.select("request", *RUN, "basis", probability=pl.lit(1.0))
+        """By request number: those that a key names, and what the model holds of the others."""
+        asked = self.evidence.requests
+        keyed = asked.filter(pl.col("basis").is_not_null())
+        exact = keyed.select("request", *RUN, "basis", probability=pl.lit(1.0))
+        rows = pl.concat([self._by_model, self._unexplained]).join(exact, on="request", how="anti")
+        rows = rows.group_by("request", *RUN, "basis").agg(_P.sum())
+        order = ("request", "probability", *RUN)
+        rows = rows.sort(order, descending=[column == "probability" for column in order])
+        kept = rows.filter(_P.cum_sum().over("request") - _P < _KEPT * _P.sum().over("request"))
+        return pl.concat([exact, kept.with_columns(_P / _P.sum().over("request")).select(exact.columns)])
+
+    @property
+    def _by_model(self) -> pl.DataFrame:
         edge, problem = self.fit.edge, self.evidence.problem
         found = pl.DataFrame(
             {
                 "request": problem.edge_request[edge],
-                "run": builds["run"].to_numpy()[problem.edge_build[edge]],
+                "run": self.evidence.builds["run"].to_numpy()[problem.edge_build[edge]],
                 "probability": self.fit.probability,
             }
+        ).filter(_P > 1e-6)
+        by_run = found.group_by("request", "run").agg(_P.sum())
+        runs = self.evidence.runs.with_row_index("run").cast({"run": pl.Int32})
+        nameless = pl.all_horizontal(pl.col("ci_repo", "workflow", "run_id").is_null())
+        basis = pl.when(nameless).then(pl.lit(NOBODY)).otherwise(pl.lit(MODEL))
+        named = by_run.join(runs, on="run").cast({"request": pl.UInt32})
+        return named.select("request", *RUN, basis.alias("basis"), "probability")
+
+    @property
+    def _unexplained(self) -> pl.DataFrame:
+        return self.evidence.requests.select(
+            "request",
+            *(pl.lit(None, pl.String).alias(column) for column in RUN),
+            basis=pl.lit(NOBODY),
+            probability=pl.Series(self.fit.unexplained),
         )
-        by_run = (
-            found.with_columns(pl.col("request").cast(pl.UInt32))
-            .filter(pl.col("probability") > 1e-6)
-            .join(exact.select("request"), on="request", how="anti")
-            .group_by("request", "run")
-            .agg(pl.col("probability").sum())
-            .join(self.evidence.runs.with_row_index("run").cast({"run": pl.Int32}), on="run")
-            .with_columns(basis=pl.when(pl.col("ci_repo").is_null() & pl.col("workflow").is_null() & pl.col("run_id").is_null()).then(pl.lit(NOBODY)).otherwise(pl.lit(_MODEL)))
-        )
-        left = asked.select(
-            "request", *(pl.lit(None, pl.String).alias(name) for name in RUN),
-            probability=pl.lit(self.fit.unexplained), basis=pl.lit(NOBODY)
-        ).join(exact.select("request"), on="request", how="anti")
-        rows = pl.concat([by_run.select(left.columns), left]).group_by("request", *RUN, "basis").agg(pl.col("probability").sum())
-        rows = rows.sort("request", "probability", *RUN, descending=[False, True, *[False] * len(RUN)])
-        p = pl.col("probability")
-        kept = rows.filter(p.cum_sum().over("request") - p < _KEPT * p.sum().over("request"))
-        kept = kept.with_columns(p / p.sum().over("request"))
-        return pl.concat([keyed.select(left.columns), kept.select(left.columns)])
+
+    @cached_property
+    def _named(self) -> pl.DataFrame:
+        """The candidates with the outcome of their request, and their workflow's name or its group's."""
+        keys = ["ci_repo", "workflow"]
+        groups = self.evidence.builds.select(*keys, "group").drop_nulls("group").unique(keys, keep="first")
+        found = self._candidates.join(self.evidence.requests.select("request", "outcome"), on="request")
+        found = found.join(groups, on=keys, how="left", nulls_equal=True)
+        return found.with_columns(name=pl.coalesce("group", evidence.name()))
 
 
 def attribute(
@@ -189,9 +205,9 @@ def attribute(
         >>> round(found.workflows["share"].sum(), 6)
         1.0
     """
-    if not window_s > 0:
+    if not window_s >= 1:
         raise CiforensicsError(
-            f"A window of {window_s} s holds no build.", hint="give window_s above 0, e.g. 320."
+            f"A window of {window_s} s holds no build.", hint="give window_s of 1 or more, e.g. 320."
         )
     known = [
         name for (name,) in con.execute("SELECT DISTINCT source FROM file_status ORDER BY source").fetchall()
@@ -201,5 +217,16 @@ def attribute(
             f"The case has no requests seen by {observer!r}.",
             hint=f"observers in it: {', '.join(known) or 'none'}.",
         )
-    found = evidence.gather(con, window_s=int(window_s), offset_s=offset_s or 0.0, observer=observer)
-    return Attribution(found, model.fit(found.problem))
+    offsets = clocks.offsets(con, observer=observer)
+    if offset_s is None:
+        offset_s = _to_builds(offsets)
+    found = evidence.gather(con, window_s=int(window_s), offset_s=offset_s, observer=observer)
+    return Attribution(found, model.fit(found.problem), offsets, offset_s, window_s)
+
+
+def _to_builds(offsets: pl.DataFrame) -> float:
+    """Nothing, unless the clocks are known to differ: then the middle of what is possible."""
+    builds = offsets.filter((pl.col("other_source") == "docker_wrapper") & pl.col("low_s").is_not_null())
+    for low, high in builds.select("low_s", "high_s").iter_rows():
+        return 0.0 if low <= 0 <= high else float((low + high) / 2)
+    return 0.0

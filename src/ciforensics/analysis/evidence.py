@@ -6,26 +6,41 @@ SQL decides which builds are candidates (`views/build_candidates.sql`) and which
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from ciforensics.analysis.delays import Bins
+from ciforensics.analysis.sightings import factors, sightings
 from ciforensics.analysis.steps import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import duckdb
     from numpy.typing import NDArray
+
+    from ciforensics.analysis.sightings import Sightings
 
     Ints = NDArray[np.int64]
     Edge = NDArray[np.int32]
 
 TASK = ("ci_repo", "workflow", "job")
 RUN = (*TASK, "run_id")
+NOBODY = "unattributed"
 _HOUR = 3600
 _SHORTEST = 60.0  # of an hour's seconds: a log of one second would make every rate look huge
+
+
+def name() -> pl.Expr:
+    """Repository and workflow in one text, `unattributed` where there is neither."""
+    nobody = pl.col("ci_repo").is_null() & pl.col("workflow").is_null()
+    both = pl.concat_str("ci_repo", "workflow", separator=" · ", ignore_nulls=True)
+    return pl.when(nobody).then(pl.lit(NOBODY)).otherwise(both).alias("name")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +50,14 @@ class Evidence:
     Attributes:
         requests: a row for each 401, in the problem's order: its place and content, and where a key names its
             run `basis` and the run.
-        builds: a row for each build, with its `run` and its `task` as numbers.
+        builds: a row for each build, with its `run` and its `task` as numbers. `group`: the names of the
+            workflows whose builds always start together with it, e.g. `a or b`; such are one task.
         runs: `ci_repo`, `workflow`, `job` and `run_id` of each run, in the order of its numbers.
-        tasks: `ci_repo`, `workflow` and `job` of each task, in the order of its numbers.
+        tasks: `ci_repo`, `workflow` and `job` of each task, in the order of its numbers (of a group: of its
+            first member), and its `name`.
         hours: the start of each recorded hour, in hours since 1970.
         problem: the same in numbers.
+        candidates: `second`, `build_id` and `lag_s` of each build that could have sent what came in a second.
     """
 
     requests: pl.DataFrame
@@ -48,6 +66,7 @@ class Evidence:
     tasks: pl.DataFrame
     hours: Ints
     problem: Problem
+    candidates: Mapping[str, NDArray[Any]]
 
 
 def gather(
@@ -64,8 +83,9 @@ def gather(
     asked = pl.DataFrame(
         con.sql("FROM keyed_unauthorized(p_observer := $1) ORDER BY file_id, line_no, ts", params=[observer])
     )
+    told = sightings(con, asked["source"][0]) if len(asked) else None
     requests = (
-        asked.with_columns(
+        _named(asked, told).with_columns(
             shard=pl.struct("url", "user_agent").rank("dense").cast(pl.Int32) - 1,
             outcome_no=pl.col("outcome").rank("dense").cast(pl.Int8) - 1,
             second=pl.col("ts").dt.epoch("s"),
@@ -73,14 +93,15 @@ def gather(
         .sort("shard", "second", maintain_order=True)
         .with_row_index("request")
     )
-    builds, runs, tasks = _numbered(pl.DataFrame(con.sql("FROM builds ORDER BY build_id")))
-    candidates = pl.DataFrame(
-        con.sql(
-            "FROM build_candidates(p_window_s := $1, p_offset_s := $2, p_observer := $3) "
-            "ORDER BY second, build_id",
-            params=[window_s, offset_s, observer],
-        )
+    builds, runs, tasks = _numbered(
+        pl.DataFrame(con.sql("FROM builds ORDER BY build_id")), pl.DataFrame(con.sql("FROM always_together"))
     )
+    # Not by con.sql(): with parameters it takes every value through Python, 3 s for 2 M rows.
+    candidates = con.execute(
+        "SELECT second, build_id::INTEGER AS build_id, lag_s::INTEGER AS lag_s FROM build_candidates("
+        "p_window_s := $1, p_offset_s := $2, p_observer := $3) ORDER BY second, build_id",
+        [window_s, offset_s, observer],
+    ).fetchnumpy()
     request, build, lag = _edges(requests, builds, candidates)
     recorded = pl.DataFrame(con.sql("FROM observed_hours(p_observer := $1)", params=[observer]))
     hours, seconds = _recorded(recorded)
@@ -94,7 +115,7 @@ def gather(
         edge_request=request,
         edge_build=build,
         edge_lag=lag,
-        edge_factor=np.zeros(0, dtype=np.float32),
+        edge_factor=factors(con, requests, (request, build), told),
         task=builds["task"].to_numpy(),
         exposure=_exposure(builds, recorded, offset_s),
         hours=seconds,
@@ -103,32 +124,79 @@ def gather(
         n_tasks=len(tasks),
         bins=Bins.up_to(window_s),
     )
-    return Evidence(requests, builds, runs, tasks, hours, problem)
+    return Evidence(requests, builds, runs, tasks, hours, problem, candidates)
 
 
-def _numbered(builds: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+def unpinned(evidence: Evidence, which: NDArray[np.bool_]) -> Evidence:
+    """The same as if no key named the run of these requests: every candidate could have sent them, alike."""
+    basis = pl.when(pl.Series(~which)).then(pl.col("basis"))
+    requests, before = evidence.requests.with_columns(basis.alias("basis")), evidence.problem
+    request, build, lag = _edges(requests, evidence.builds, evidence.candidates)
+    factor = np.ones(len(request) if len(before.edge_factor) else 0, dtype=np.float32)
+    if len(factor):  # what other observers know of a request is often what its key rests on
+        factor[~which[request]] = before.edge_factor[~which[before.edge_request]]
+    problem = replace(
+        before,
+        pinned=before.pinned & ~which,
+        edge_request=request,
+        edge_build=build,
+        edge_lag=lag,
+        edge_factor=factor,
+    )
+    return replace(evidence, requests=requests, problem=problem)
+
+
+def _named(asked: pl.DataFrame, told: Sightings | None) -> pl.DataFrame:
+    """The requests, where they have no key of their own with that of the same request elsewhere."""
+    if told is None:
+        return asked
+    joined = asked.join(told.keys, on=["file_id", "line_no"], how="left", suffix="_there", maintain_order="left")
+    own = pl.col("basis").is_not_null()
+    names = (*RUN, "basis")
+    return joined.with_columns(
+        pl.when(own).then(name).otherwise(f"{name}_there").alias(name) for name in names
+    ).drop(f"{name}_there" for name in names)
+
+
+def _numbered(builds: pl.DataFrame, together: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """The builds with the numbers of their runs and tasks, and those."""
     runs = builds.select(RUN).unique().sort(RUN).with_row_index("run")
-    tasks = builds.select(TASK).unique().sort(TASK).with_row_index("task")
+    each = builds.select(TASK).unique().sort(TASK).with_row_index("place")
+    each = each.with_columns(task=pl.Series(_groups(each, together)).rank("dense").cast(pl.Int32) - 1, name=name())
+    shared = pl.len().over("task") > 1
+    each = each.with_columns(group=pl.when(shared).then(pl.col("name").unique(maintain_order=True).str.join(" or ").over("task")))
     numbered = builds.join(runs, on=RUN, how="left", nulls_equal=True)
-    numbered = numbered.join(tasks, on=TASK, how="left", nulls_equal=True).sort("build_id")
-    return numbered.with_columns(pl.col("run", "task").cast(pl.Int32)), runs.drop("run"), tasks.drop("task")
+    numbered = numbered.join(each.select(*TASK, "task", "group"), on=TASK, how="left", nulls_equal=True)
+    tasks = each.unique("task", keep="first", maintain_order=True).sort("task")
+    tasks = tasks.select(*TASK, name=pl.coalesce("group", "name"))
+    return numbered.sort("build_id").with_columns(pl.col("run").cast(pl.Int32)), runs.drop("run"), tasks
 
 
-def _edges(requests: pl.DataFrame, builds: pl.DataFrame, candidates: pl.DataFrame) -> tuple[Edge, Edge, Edge]:
+def _groups(each: pl.DataFrame, together: pl.DataFrame) -> NDArray[np.int32]:
+    """For each task the number of its group: those that some chain of always starting together connects."""
+    other = tuple(f"other_{column}" for column in TASK)
+    one = together.select(TASK).join(each, on=TASK, how="left", nulls_equal=True, maintain_order="left")
+    two = together.select(pl.col(other).name.replace("^other_", "")).join(
+        each, on=TASK, how="left", nulls_equal=True, maintain_order="left"
+    )
+    links = np.ones(len(one)), (one["place"].to_numpy(), two["place"].to_numpy())
+    return connected_components(coo_array(links, shape=(len(each), len(each))), directed=False)[1]
+
+
+def _edges(requests: pl.DataFrame, builds: pl.DataFrame, candidates: Mapping[str, NDArray[Any]]) -> tuple[Edge, Edge, Edge]:
     """Request, build and lag of each edge: the candidates of a second are those of each of its requests.
 
     A request that a key names the run of has edges to that run's builds only.
     """
-    seconds = candidates["second"].to_numpy()
+    seconds = candidates["second"]
     asked = requests["second"].fill_null(-1).to_numpy()
     first, past = np.searchsorted(seconds, asked), np.searchsorted(seconds, asked, side="right")
     count = past - first
     request = np.repeat(np.arange(len(asked), dtype=np.int32), count)
     begins = np.cumsum(count) - count
     place = np.arange(len(request)) - np.repeat(begins - first, count)
-    build = candidates["build_id"].to_numpy().astype(np.int32)[place]
-    lag = candidates["lag_s"].to_numpy().astype(np.int32)[place]
+    build = candidates["build_id"][place]
+    lag = candidates["lag_s"][place]
     named = pl.coalesce("run_id", pl.concat_str("ci_repo", pl.col("workflow").fill_null(""), separator="\0"))
     of_builds = builds.select(key=named)
     of_requests = requests.select(key=pl.when(pl.col("basis").is_not_null()).then(named))

@@ -269,7 +269,7 @@ class _State:
         unexplained = self.unexplained * p.weight
         self.background = _background(p, unexplained)
         cells = p.shard.astype(np.int64) * p.n_outcomes + p.outcome
-        counts = np.bincount(cells, unexplained, p.n_shards * p.n_outcomes).reshape(-1, p.n_outcomes)
+        counts = np.bincount(cells, unexplained, p.n_shards * p.n_outcomes).reshape(p.n_shards, p.n_outcomes)
         self.background_outcomes = _shares(counts, counts.sum(axis=0), _PAIR_OUTCOMES)
 
     def fit(self) -> Fit:

@@ -27,6 +27,7 @@ TEXTS = ("file", "ci_repo", "repo", "workflow", "run_id", "sender", "outcome")
 NUMBERS = ("line_no", "asked", "second", "row", "status", "n")
 BINS = 10
 SLACK = 0.005
+INEXACT = ("model", "unattributed")
 """By so much the probabilities of a 401 may miss 1: rounded, and without what is negligible."""
 
 
@@ -41,7 +42,7 @@ class Score:
         ece: expected calibration error of the likeliest workflow's probability, ten bins of equal mass
             (Guo et al., On Calibration of Modern Neural Networks, 2017).
         run_accuracy: share whose likeliest run is the right one.
-        exact: 401s whose likeliest row has the basis `exact`.
+        exact: 401s whose likeliest row rests on a key that names the run.
         exact_accuracy: share of those with the right run; None without any.
     """
 
@@ -76,7 +77,7 @@ def score(truth: pl.DataFrame, attribution: pl.DataFrame) -> Score:
     runs = _judged(_summed(attribution, "run_id"), truth, "run_id")
     pinned = runs.clear()
     if "basis" in attribution.columns:
-        pinned = runs.join(_likeliest(attribution).filter(basis="exact"), on="line_no", how="semi")
+        pinned = runs.join(_likeliest(attribution).filter(~pl.col("basis").is_in(INEXACT)), on="line_no", how="semi")
     return Score(
         requests=truth.height,
         top1=_mean(top["right"]),

@@ -4,10 +4,17 @@
 -- tag that its docker daemon gave the image (of a run with one such event), else the end of its job (of its
 -- run's last job, where no runner is named). NULL: unknown.
 CREATE OR REPLACE VIEW builds AS
-WITH ended AS (
-    SELECT run_id, runner, max(completed_at) + INTERVAL 1 SECOND AS to_ts
+WITH each_job AS (
+    SELECT min(source) AS source, min(file_id) AS file_id, min(line_no) AS line_no, ci_repo, workflow, job, run_id, runner,
+        started_at, max(completed_at) AS completed_at
     FROM jobs
-    WHERE run_id IS NOT NULL AND job IS NOT NULL
+    WHERE job IS NOT NULL
+    GROUP BY ci_repo, workflow, job, run_id, run_attempt, runner, started_at
+),
+ended AS (
+    SELECT run_id, runner, max(completed_at) + INTERVAL 1 SECOND AS to_ts
+    FROM each_job
+    WHERE run_id IS NOT NULL
     GROUP BY GROUPING SETS ((run_id, runner), (run_id))
     HAVING count(*) = count(completed_at)
 ),
@@ -25,9 +32,9 @@ started AS (
     WHERE command = 'build' AND ts IS NOT NULL
     UNION ALL
     SELECT j.source, j.file_id, j.line_no, j.started_at, j.ci_repo, j.workflow, j.job, j.run_id, j.runner, NULL
-    FROM jobs AS j
+    FROM each_job AS j
     ANTI JOIN invocations AS i ON i.run_id = j.run_id
-    WHERE j.job IS NOT NULL AND j.started_at IS NOT NULL
+    WHERE j.started_at IS NOT NULL
 )
 SELECT
     row_number() OVER (ORDER BY s.ts, s.ci_repo, s.workflow, s.job, s.run_id, s.source, s.file_id, s.line_no) - 1 AS build_id,

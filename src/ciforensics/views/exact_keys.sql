@@ -1,7 +1,7 @@
 -- For which 401s does evidence share a key with a run?
 -- By time, client address and orchestration id of the 401s. `orchestration id`: the user agent carries the id
 -- of a job that one run of the docker wrapper's log names too. `address`: a pod that a run is known of held
--- the client address then, or its tunnels (from their start to their end, 2 s more) are known to be a run's,
+-- the client address then (see `pod_holds`), or its tunnels (from their start to their end, 2 s more) are known to be a run's,
 -- and no other run's pod or tunnel had the address at that time.
 CREATE OR REPLACE MACRO exact_keys(p_observer := NULL) AS TABLE
 WITH asked AS (
@@ -28,8 +28,8 @@ holds AS (
     SELECT h.client_ip, h.ci_repo, h.workflow, h.job, h.run_id,
         greatest(h.from_ts, s.first_ts) AS from_ts, least(coalesce(h.to_ts, s.last_ts), s.last_ts) AS to_ts
     FROM (
-        SELECT client_ip, ci_repo, workflow, job, run_id, from_ts, to_ts
-        FROM pods
+        SELECT client_ip, ci_repo, workflow, job, run_id, from_ts, to_ts - INTERVAL 1 MICROSECOND AS to_ts
+        FROM pod_holds
         WHERE run_id IS NOT NULL OR ci_repo IS NOT NULL
         UNION ALL
         SELECT client_ip, ci_repo, workflow, job, run_id,
