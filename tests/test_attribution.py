@@ -1,4 +1,4 @@
-"""Who sent the 401s: exact where a key is shared, a share among the builds nearby, or nobody known."""
+"""Who sent the 401s: exact where a key is shared, by a model among the builds nearby, or nobody known."""
 
 from __future__ import annotations
 
@@ -76,48 +76,106 @@ def candidates(con: duckdb.DuckDBPyConnection, **options: Any) -> list[tuple[Any
     )
 
 
-def test_builds_in_the_window_before_share_a_401_equally(con: duckdb.DuckDBPyConnection) -> None:
-    refused(con, 100)
-    ran(con, 50, "web/CI/7")
-    ran(con, 60, "web/CI/7")
-    ran(con, 90, "shop/CI/8")
-    ran(con, 95, "pay/CI/9", command="pull")
-    assert candidates(con) == [
-        (100, "acme/web", "7", pytest.approx(2 / 3), "build window"),
-        (100, "acme/shop", "8", pytest.approx(1 / 3), "build window"),
-    ]
+def nearby(con: duckdb.DuckDBPyConnection, **macro: Any) -> list[tuple[Any, ...]]:
+    """Run and lag of each candidate build."""
+    given = ", ".join(f"p_{name} := {value}" for name, value in macro.items())
+    return con.sql(
+        f"SELECT run_id, lag_s FROM build_candidates({given}) JOIN builds USING (build_id) ORDER BY lag_s, run_id"
+    ).fetchall()
 
 
 @pytest.mark.parametrize(
-    ("started", "candidate"),
-    [(0, "acme/web"), (40, "acme/web"), (99, "acme/web"), (100.7, "acme/web"), (101, None), (-1, None)],
+    ("started", "lag"), [(0, 100), (40, 60), (99, 1), (100.7, 0), (101, None), (-1, None)]
 )
 def test_a_build_is_a_candidate_from_its_second_to_the_end_of_the_window(
-    con: duckdb.DuckDBPyConnection, started: float, candidate: str | None
+    con: duckdb.DuckDBPyConnection, started: float, lag: int | None
 ) -> None:
     refused(con, 100.2)
     ran(con, started, "web/CI/7")
-    assert candidates(con, window_s=100)[0][1] == candidate
+    assert nearby(con, window_s=100) == ([] if lag is None else [("7", lag)])
 
 
-@pytest.mark.parametrize(
-    ("duration_ms", "candidate"), [(None, "acme/web"), (49_500.0, "acme/web"), (48_900.0, None)]
-)
+@pytest.mark.parametrize(("duration_ms", "is_candidate"), [(None, True), (49_500.0, True), (48_900.0, False)])
 def test_a_build_that_is_known_to_have_ended_is_no_candidate(
-    con: duckdb.DuckDBPyConnection, duration_ms: float | None, candidate: str | None
+    con: duckdb.DuckDBPyConnection, duration_ms: float | None, is_candidate: bool
 ) -> None:
     refused(con, 100)
     ran(con, 50, "web/CI/7", duration_ms=duration_ms)
-    assert candidates(con)[0][1] == candidate
+    assert bool(nearby(con)) == is_candidate
 
 
-def test_a_401_that_nothing_points_at_stays_as_a_row_without_a_name(con: duckdb.DuckDBPyConnection) -> None:
-    refused(con, 100, 900)
-    ran(con, 99, "web/CI/7")
-    assert candidates(con) == [
-        (100, "acme/web", "7", 1.0, "build window"),
-        (900, None, None, 1.0, "unattributed"),
+def test_other_docker_commands_are_no_builds_and_a_clock_ahead_is_taken_back(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    refused(con, 3_700)
+    ran(con, 95, "web/CI/7")
+    ran(con, 95, "pay/CI/9", command="pull")
+    assert nearby(con) == []
+    assert nearby(con, offset_s=3600) == [("7", 5)]
+
+
+def job(con: duckdb.DuckDBPyConnection, from_s: float, to_s: float | None, run: str, **columns: Any) -> None:
+    repo, workflow, run_id = run.split("/")
+    named = {"ci_repo": f"acme/{repo}", "workflow": workflow, "job": "build (3.11)", "run_id": run_id}
+    times = {"started_at": at(from_s), "completed_at": None if to_s is None else at(to_s)}
+    insert(con, "jobs", {"source": "jobs", "file_id": 5, "line_no": 1, **named, **times, **columns})
+
+
+def test_a_build_ends_at_the_latest_with_its_job(con: duckdb.DuckDBPyConnection) -> None:
+    refused(con, 60, 100)
+    ran(con, 50, "web/CI/7")
+    job(con, 40, None, "web/CI/7")  # an earlier snapshot of the same job
+    job(con, 40, 70, "web/CI/7")
+    ran(con, 50, "shop/CI/8", runner="pod-b")
+    job(con, 40, 90, "shop/CI/8", runner="pod-a")
+    job(con, 40, 200, "shop/CI/8", runner="pod-b")
+    assert nearby(con) == [("7", 10), ("8", 10), ("8", 50)]
+
+
+def test_a_job_that_the_wrapper_knows_nothing_of_is_a_build_from_its_start(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    refused(con, 100)
+    job(con, 70, 200, "web/CI/7")
+    job(con, 70, 200, "web/CI/7", line_no=2)
+    assert nearby(con) == [("7", 30)]
+
+
+def test_a_workflow_that_is_always_there_when_a_url_is_asked_is_named_and_chance_is_not(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    starts = [37 * n * (n % 5 + 3) for n in range(40)]
+    refused(con, *(start + 20 + start % 3 for start in starts), 20_000)
+    for start in starts:
+        ran(con, start, f"web/CI/{start}")
+        ran(con, start * 1.37 % 7_000, f"shop/CI/{start + 1}")
+    found = attribute(con)
+    assert found.workflows.select("name", pl.col("requests").round()).rows() == [
+        ("acme/web · CI", 40),
+        ("unattributed", 1),
     ]
+    assert found.requests["basis"].unique().sort().to_list() == ["model", "unattributed"]
+    first = found.requests.filter(pl.col("line_no") == 3)
+    assert first["run_id"][0] == str(starts[1])
+
+
+def test_workflows_that_always_run_together_are_named_together(con: duckdb.DuckDBPyConnection) -> None:
+    starts = [37 * n * (n % 5 + 3) for n in range(40)]
+    refused(con, *(start + 20 + start % 3 for start in starts), 20_000)
+    for start in starts:
+        ran(con, start, f"web/CI/{start}")
+        ran(con, start + 1, f"shop/Lint/{start}1")
+    found = attribute(con)
+    assert found.workflows.select("name", "ci_repo", "workflow", pl.col("requests").round()).rows()[0] == (
+        "acme/shop · Lint or acme/web · CI",
+        "acme/shop or acme/web",
+        "CI or Lint",
+        40,
+    )
+    both = found.requests.group_by("ci_repo").agg(pl.col("probability").sum()).drop_nulls().sort("ci_repo")
+    assert both["ci_repo"].to_list() == ["acme/shop", "acme/web"]
+    assert min(both["probability"]) > 10
+    assert "acme/shop · Lint or acme/web · CI always run together" in " ".join(map(str, found.remarks))
 
 
 def test_an_orchestration_id_names_the_run_exactly(con: duckdb.DuckDBPyConnection) -> None:
@@ -131,7 +189,7 @@ def test_an_orchestration_id_of_two_runs_names_none(con: duckdb.DuckDBPyConnecti
     refused(con, 100, orchestration="same")
     ran(con, 50, "web/CI/7", orchestration_id="same")
     ran(con, 50, "shop/CI/8", orchestration_id="same")
-    assert [basis for *_, basis in candidates(con)] == ["build window", "build window"]
+    assert "orchestration id" not in [basis for *_, basis in candidates(con)]
 
 
 def tunnel(con: duckdb.DuckDBPyConnection, ended: float, run: str | None, **columns: Any) -> None:
@@ -175,9 +233,11 @@ def test_tunnels_of_two_runs_at_one_address_at_one_time_name_none(con: duckdb.Du
 
 def test_a_pod_names_what_its_address_sent_while_it_held_it(con: duckdb.DuckDBPyConnection) -> None:
     refused(con, 100, 4_000, 9_000, client_ip="10.0.0.1")
-    pod = {"source": "pods", "file_id": 4, "line_no": 1, "client_ip": "10.0.0.1"}
-    insert(con, "pods", {**pod, "from_ts": at(50), "to_ts": at(150), "ci_repo": "acme/web", "run_id": "7"})
-    insert(con, "pods", {**pod, "from_ts": at(3_000), "ci_repo": "acme/shop", "run_id": "8"})
+    for pod, from_s, to_s, repo, run in (("a", 50, 150, "web", "7"), ("b", 3_000, None, "shop", "8")):
+        row = {"source": "pods", "file_id": 4, "line_no": 1, "namespace": "arc", "pod": pod}
+        held = {"client_ip": "10.0.0.1", "from_ts": at(from_s), "to_ts": to_s and at(to_s)}
+        insert(con, "pods", {**row, **held})
+        insert(con, "pods", {**row, "ci_repo": f"acme/{repo}", "run_id": run})  # its EphemeralRunner
     assert [(repo, basis) for _, repo, _, _, basis in candidates(con)] == [
         ("acme/web", "address"),
         ("acme/shop", "address"),
@@ -193,10 +253,11 @@ def test_jobs_of_one_run_at_one_address_name_the_run_and_no_job(con: duckdb.Duck
 
 
 def test_probabilities_of_a_401_sum_to_one_and_workflows_to_all_401s(con: duckdb.DuckDBPyConnection) -> None:
-    seconds = [100, 101, 101, 140, 900, 5_000]
+    starts = [11 * n * (n % 7 + 3) for n in range(120)]
+    seconds = [start + 9 for start in starts]
     refused(con, *seconds)
-    for n in range(20):
-        ran(con, 50 + 7 * n, f"repo-{n % 3}/CI/{n}")
+    for n, start in enumerate(starts):
+        ran(con, start, f"repo-{n % 3}/CI/{n}")
     found = attribute(con, window_s=60)
     sums = found.requests.group_by("line_no").agg(pl.col("probability").sum())["probability"]
     assert sums.to_list() == pytest.approx([1.0] * len(seconds))
@@ -204,65 +265,38 @@ def test_probabilities_of_a_401_sum_to_one_and_workflows_to_all_401s(con: duckdb
     assert found.workflows["share"].sum() == pytest.approx(1.0)
     by_request = found.requests.group_by("ci_repo").agg(pl.col("probability").sum()).sort("ci_repo")
     by_workflow = found.workflows.select("ci_repo", "requests").sort("ci_repo")
-    assert (
-        by_request["ci_repo"].to_list()
-        == by_workflow["ci_repo"].to_list()
-        == [None, *(f"acme/repo-{n}" for n in range(3))]
-    )
+    assert by_request["ci_repo"].to_list() == by_workflow["ci_repo"].to_list()
     assert by_request["probability"].to_list() == pytest.approx(by_workflow["requests"].to_list())
 
 
 def test_workflows_are_ranked_with_what_their_numbers_rest_on(con: duckdb.DuckDBPyConnection) -> None:
     refused(con, 100, 101, 900, client_ip="10.0.0.1")
-    tunnel(con, 100, "web/CI/7", duration_ms=0.0, ts_kind="logged")
-    con.execute("UPDATE tunnels SET ts = ts - INTERVAL 2 SECOND")
-    ran(con, 99, "web/CI/7")
-    ran(con, 99, "shop/CI/8")
+    tunnel(con, 100, "web/CI/7")
     found = attribute(con)
     assert found.workflows.rows() == [
-        ("acme/web", "CI", 1.5, 0.0, 1.5, 0.5, pytest.approx(2 / 3), 1),
-        (None, None, 1.0, 0.0, 1.0, pytest.approx(1 / 3), 0.0, 0),
-        ("acme/shop", "CI", 0.5, 0.0, 0.5, pytest.approx(1 / 6), 0.0, 1),
+        ("acme/web · CI", "acme/web", "CI", 2.0, 0.0, 2.0, pytest.approx(2 / 3), 1.0, 1, "7"),
+        ("unattributed", None, None, 1.0, 0.0, 1.0, pytest.approx(1 / 3), 0.0, 0, None),
     ]
-    assert found.by_basis.select("basis", "requests").rows() == [
-        ("address", 1.0),
-        ("build window", 1.0),
-        ("unattributed", 1.0),
-    ]
-    assert found.by_outcome.rows() == [
-        ("acme/shop · CI", "refused", 0.5),
-        ("acme/web · CI", "refused", 1.5),
-        ("unattributed", "refused", 1.0),
-    ]
-    assert found.competition.rows() == [(2, 1, 1.0)]
+    assert found.by_basis.select("basis", "requests").rows() == [("address", 2.0), ("unattributed", 1.0)]
+    assert found.by_outcome.rows() == [("acme/web · CI", "refused", 2.0), ("unattributed", "refused", 1.0)]
     third = pytest.approx(1 / 3)
-    assert found.summary.rows() == [("acme/web · CI", 1.5, 3, third, third)]
-    assert found.most_certain(1).select("file", "line_no", "ci_repo", "probability").rows() == [
-        ("github.csv", 2, "acme/web", 1.0)
-    ]
+    assert found.summary.rows() == [("acme/web · CI", 2.0, 3, pytest.approx(2 / 3), third)]
 
 
-def test_a_build_outside_of_any_job_keeps_its_share_without_a_name(con: duckdb.DuckDBPyConnection) -> None:
-    refused(con, 100)
-    ran(con, 99, "web/CI/7")
-    ran(con, 99, None)
-    assert candidates(con) == [
-        (100, "acme/web", "7", 0.5, "build window"),
-        (100, None, None, 0.5, "build window"),
-    ]
+def test_what_a_build_outside_of_any_job_sent_is_unattributed(con: duckdb.DuckDBPyConnection) -> None:
+    starts = [37 * n * (n % 5 + 3) for n in range(40)]
+    refused(con, *(start + 20 for start in starts), 20_000)
+    for start in starts:
+        ran(con, start, None)
+    found = attribute(con)
+    assert found.workflows.select("name", pl.col("requests").round(6)).rows() == [("unattributed", 41.0)]
+    assert "40 of 40 builds name no repository" in " ".join(map(str, found.remarks))
 
 
 def test_a_case_without_401s_attributes_nothing(con: duckdb.DuckDBPyConnection) -> None:
     found = attribute(con)
-    frames = (
-        found.requests,
-        found.workflows,
-        found.by_basis,
-        found.by_outcome,
-        found.competition,
-        found.most_certain(),
-    )
-    assert [frame.height for frame in frames] == [0] * 6
+    frames = (found.requests, found.workflows, found.by_basis, found.by_outcome)
+    assert [frame.height for frame in frames] == [0] * 4
     assert found.summary.rows() == [(None, None, 0, None, None)]
 
 
@@ -276,5 +310,5 @@ def test_an_observer_that_saw_nothing_is_an_error_that_names_those_that_did(
 
 @pytest.mark.parametrize("window_s", [0, -1, float("nan")])
 def test_a_window_that_holds_no_time_is_an_error(con: duckdb.DuckDBPyConnection, window_s: float) -> None:
-    with pytest.raises(CiforensicsError, match="window_s above 0"):
+    with pytest.raises(CiforensicsError, match="window_s of 1 or more"):
         attribute(con, window_s=window_s)

@@ -12,6 +12,9 @@ from importlib import import_module
 from typing import Any
 
 from ciforensics.analysis.attribution import Attribution, attribute
+from ciforensics.analysis.clocks import offsets
+from ciforensics.analysis.links import Links, links
+from ciforensics.analysis.partners import Partners, partners
 from ciforensics.case import connect
 from ciforensics.case.files import FileReport
 from ciforensics.case.ingest import ingest
@@ -23,12 +26,17 @@ __all__ = [
     "Attribution",
     "CiforensicsError",
     "FileReport",
+    "Links",
+    "Partners",
     "__version__",
     "attribute",
     "charts",
     "connect",
     "headline",
     "ingest",
+    "links",
+    "offsets",
+    "partners",
     "sentence",
     "table",
 ]

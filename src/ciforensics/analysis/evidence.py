@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 TASK = ("ci_repo", "workflow", "job")
 RUN = (*TASK, "run_id")
 NOBODY = "unattributed"
+_NAMED = 3  # members that the name of a group names
 _HOUR = 3600
 _SHORTEST = 60.0  # of an hour's seconds: a log of one second would make every rate look huge
 
@@ -163,8 +164,13 @@ def _numbered(builds: pl.DataFrame, together: pl.DataFrame) -> tuple[pl.DataFram
     runs = builds.select(RUN).unique().sort(RUN).with_row_index("run")
     each = builds.select(TASK).unique().sort(TASK).with_row_index("place")
     each = each.with_columns(task=pl.Series(_groups(each, together)).rank("dense").cast(pl.Int32) - 1, name=name())
-    shared = pl.len().over("task") > 1
-    each = each.with_columns(group=pl.when(shared).then(pl.col("name").unique(maintain_order=True).str.join(" or ").over("task")))
+    groups = each.group_by("task", maintain_order=True).agg(names=pl.col("name").unique(maintain_order=True))
+    names, more = pl.col("names"), pl.col("names").list.len().cast(pl.Int64) - _NAMED
+    text = names.list.head(_NAMED).list.join(" or ") + pl.when(more > 0).then(
+        pl.format(" or {} more", more)
+    ).otherwise(pl.lit(""))
+    groups = groups.select("task", group=pl.when(names.list.len() > 1).then(text))
+    each = each.join(groups, on="task", how="left", maintain_order="left")
     numbered = builds.join(runs, on=RUN, how="left", nulls_equal=True)
     numbered = numbered.join(each.select(*TASK, "task", "group"), on=TASK, how="left", nulls_equal=True)
     tasks = each.unique("task", keep="first", maintain_order=True).sort("task")

@@ -85,7 +85,8 @@ def fit(problem: Problem, *, start: Fit | None = None) -> Fit:
     """
     pairs = Pairs.of(problem)
     state = _begun(problem, pairs) if start is None else _resumed(problem, pairs, start)
-    for nth, iterations in enumerate(_ITERATIONS if start is None else _ITERATIONS[:1]):
+    rounds = _ITERATIONS if start is None else _ITERATIONS[:1]
+    for nth, iterations in enumerate(rounds if len(pairs.task) else ()):
         if start is None:
             state.admit(first=nth == 0)
         state.settle(iterations)
@@ -163,6 +164,12 @@ class _State:
         self.active = np.zeros(len(pairs.task), dtype=bool)
         self.rate = np.zeros(len(pairs.task))
         self.intensity: Floats | None = None
+        self.blocks: list[Block] = []
+        self.chosen = np.zeros(0, dtype=np.intp)
+        self.requests = np.zeros(0)
+        self.outcomes = np.zeros((0, problem.n_outcomes))
+        self.probability: list[Floats] = []
+        self.unexplained = np.ones(len(problem.shard))
 
     def _unexplained(self) -> Floats:
         p = self.problem

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ciforensics.analysis.attribution import Attribution
 
+_GROUPS = 3  # that are named
 _EDGE = 0.02  # share of the delays that may lie in the last bins of the window
 
 
@@ -49,9 +50,11 @@ def _remarks(found: Attribution) -> Iterator[Sentence]:
             late=late,
             window=found.window_s,
         )
-    named = builds.filter(pl.col("group").is_not_null())["group"].unique().sort().to_list()
-    for group in named:
+    groups = builds["group"].drop_nulls().unique().sort().to_list()
+    for group in groups[:_GROUPS]:
         yield sentence("{group} always run together: no time can tell them apart.", group=group)
+    if len(groups) > _GROUPS:
+        yield sentence("So do the workflows of {n} more groups.", n=len(groups) - _GROUPS)
 
 
 def _missing(found: Attribution) -> Iterator[Sentence]:

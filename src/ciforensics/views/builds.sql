@@ -12,7 +12,7 @@ WITH each_job AS (
     GROUP BY ci_repo, workflow, job, run_id, run_attempt, runner, started_at
 ),
 ended AS (
-    SELECT run_id, runner, max(completed_at) + INTERVAL 1 SECOND AS to_ts
+    SELECT run_id, runner, grouping(runner) AS all_runners, max(completed_at) + INTERVAL 1 SECOND AS to_ts
     FROM each_job
     WHERE run_id IS NOT NULL
     GROUP BY GROUPING SETS ((run_id, runner), (run_id))
@@ -42,5 +42,5 @@ SELECT
     CASE WHEN coalesce(s.to_ts, t.to_ts, e.to_ts, r.to_ts) >= s.ts THEN coalesce(s.to_ts, t.to_ts, e.to_ts, r.to_ts) END AS to_ts
 FROM started AS s
 LEFT JOIN tagged AS t ON t.run_id = s.run_id AND t.to_ts >= s.ts
-LEFT JOIN ended AS e ON e.run_id = s.run_id AND e.runner = s.runner
-LEFT JOIN ended AS r ON r.run_id = s.run_id AND r.runner IS NULL AND s.runner IS NULL;
+LEFT JOIN ended AS e ON e.run_id = s.run_id AND e.runner = s.runner AND e.all_runners = 0
+LEFT JOIN ended AS r ON r.run_id = s.run_id AND r.all_runners = 1 AND s.runner IS NULL;
