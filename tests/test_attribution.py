@@ -80,7 +80,7 @@ def nearby(con: duckdb.DuckDBPyConnection, **macro: Any) -> list[tuple[Any, ...]
     """Run and lag of each candidate build."""
     given = ", ".join(f"p_{name} := {value}" for name, value in macro.items())
     return con.sql(
-        f"SELECT run_id, lag_s FROM build_candidates({given}) JOIN builds USING (build_id) ORDER BY lag_s, run_id"
+        f"SELECT run_id, lag_s FROM build_candidates({given}) JOIN builds USING (build_id) ORDER BY ALL DESC"
     ).fetchall()
 
 
@@ -129,7 +129,7 @@ def test_a_build_ends_at_the_latest_with_its_job(con: duckdb.DuckDBPyConnection)
     ran(con, 50, "shop/CI/8", runner="pod-b")
     job(con, 40, 90, "shop/CI/8", runner="pod-a")
     job(con, 40, 200, "shop/CI/8", runner="pod-b")
-    assert nearby(con) == [("7", 10), ("8", 10), ("8", 50)]
+    assert nearby(con) == [("8", 50), ("8", 10), ("7", 10)]
 
 
 def test_a_job_that_the_wrapper_knows_nothing_of_is_a_build_from_its_start(

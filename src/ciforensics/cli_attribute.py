@@ -47,8 +47,8 @@ def attribute(
 ) -> None:
     """Name the workflow that sent each 401, with a probability.
 
-    Exact where evidence shares a key, else by a model of who sends what, how often and when; what no known build
-    explains is unattributed.
+    Exact where evidence shares a key, else by a model of who sends what, how often and when; what no known
+    build explains is unattributed.
     """
     import ciforensics as ci  # noqa: PLC0415 (scipy takes its time)
 

@@ -1,7 +1,7 @@
 """Which workflow sent the 401s: requests in, candidates with probabilities out.
 
-Exact where evidence shares a key (`views/exact_keys.sql`, `analysis.links`), else the posterior of a model of who
-sends what, how often and when (`analysis.model`), else unattributed.
+Exact where evidence shares a key (`views/exact_keys.sql`, `analysis.sightings`), else the posterior of a
+model of who sends what, how often and when (`analysis.model`), else unattributed.
 """
 
 from __future__ import annotations

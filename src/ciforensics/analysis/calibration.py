@@ -100,7 +100,9 @@ def calibrate(evidence: Evidence) -> Calibration:
         return replace(unchecked, verdict=f"calibrated only if the model holds: {told}")
     fold = blocks.at(blocks.asked) % _FOLDS
     if blocks.count < _FOLDS:
-        told = f"{pins:,} requests with a key, but in fewer than {_FOLDS} blocks of time, longer than the window"
+        told = (
+            f"{pins:,} requests with a key, but in fewer than {_FOLDS} blocks of time, longer than the window"
+        )
         return replace(unchecked, verdict=f"calibrated only if the model holds: {told}")
     guesses = [_guessed(evidence, flows, known & (fold == nth)) for nth in range(_FOLDS)]
     every = Guesses.of(guesses)
@@ -221,7 +223,11 @@ def _guessed(evidence: Evidence, flows: Flows, which: NDArray[np.bool_]) -> Gues
 def _reliability(guesses: Guesses) -> pl.DataFrame:
     """How often the likeliest workflow is the right one, in bins of equal mass by its probability."""
     rows = {"request": guesses.request, "predicted": guesses.probability, "right": guesses.right}
-    top = pl.DataFrame(rows).sort("request", "predicted", descending=[False, True]).unique("request", keep="first")
+    top = (
+        pl.DataFrame(rows)
+        .sort("request", "predicted", descending=[False, True])
+        .unique("request", keep="first")
+    )
     bins = top.sort("predicted", "request").with_columns(bin=pl.int_range(pl.len()) * _BINS // pl.len())
     found = bins.group_by("bin").agg(
         pl.col("predicted").mean(), observed=pl.col("right").mean(), requests=pl.len().cast(pl.Int64)

@@ -1,10 +1,10 @@
 """How long after a build's start: one shape for all, a scale for each, and what the data insist on.
 
-Delays of one pair of a workflow and a URL are few, and their shape is not known: log-normal, two humps of warm
-and cold caches, flat. So all pairs share one shape in log time, which is learned without a formula; each has its
-own scale, drawn towards its workflow's and that towards the common one; and where pairs differ by more than
-their scale, each draws its histogram towards the shape by as much as a Dirichlet-multinomial likelihood
-says (Minka 2000, "Estimating a Dirichlet distribution").
+Delays of one pair of a workflow and a URL are few, and their shape is not known: log-normal, two humps of
+warm and cold caches, flat. So all pairs share one shape in log time, which is learned without a formula;
+each has its own scale, drawn towards its workflow's and that towards the common one; and where pairs
+differ by more than their scale, each draws its histogram towards the shape by as much as a Dirichlet-
+multinomial likelihood says (Minka 2000, "Estimating a Dirichlet distribution").
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def smooth(histogram: Floats, times: int = 1) -> Floats:
 def normalised(density: Floats, bins: Bins) -> Floats:
     """Scaled so that each row integrates to 1."""
     area: Floats = (density * bins.widths).sum(axis=-1, keepdims=True)
-    return density / np.maximum(area, 1e-300)
+    scaled: Floats = density / np.maximum(area, 1e-300)
+    return scaled
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +105,9 @@ class Delays:
     concentration: float
 
 
-def learn(histograms: Floats, task_of_pair: Ints, tasks: int, bins: Bins, concentration: float) -> Delays:
+def learn(
+    histograms: Floats, task_of_pair: NDArray[np.integer], tasks: int, bins: Bins, concentration: float
+) -> Delays:
     """Delays from expected counts.
 
     Args:
@@ -139,7 +142,8 @@ def _shape(histograms: Floats, scale: Floats, bins: Bins) -> Floats:
         cells = ((bins.points[None, :, nth] - scale[:, None] - _GRID[0]) / _STEP).astype(int)
         np.add.at(counts, cells.clip(0, len(_GRID) - 1).ravel(), histograms.ravel() / len(_POINTS))
     counts = smooth(counts, 4) + 1e-6 * counts.sum() + 1e-12
-    return counts / (counts.sum() * _STEP)
+    density: Floats = counts / (counts.sum() * _STEP)
+    return density
 
 
 def _placed(shape: Floats, scale: Floats, bins: Bins) -> Floats:

@@ -1,7 +1,7 @@
 """What a case knows of its 401s and builds, as the numbers that the model takes.
 
-SQL decides which builds are candidates (`views/build_candidates.sql`) and which requests a key names the run of
-(`views/exact_keys.sql`); here texts become numbers, and seconds become edges.
+SQL decides which builds are candidates (`views/build_candidates.sql`) and which requests a key names the run
+of (`views/exact_keys.sql`); here texts become numbers, and seconds become edges.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def gather(
     )
     told = sightings(con, asked["source"][0]) if len(asked) else None
     requests = (
-        _named(asked, told).with_columns(
+        _named(asked, told)
+        .with_columns(
             shard=pl.struct("url", "user_agent").rank("dense").cast(pl.Int32) - 1,
             outcome_no=pl.col("outcome").rank("dense").cast(pl.Int8) - 1,
             second=pl.col("ts").dt.epoch("s"),
@@ -151,7 +152,9 @@ def _named(asked: pl.DataFrame, told: Sightings | None) -> pl.DataFrame:
     """The requests, where they have no key of their own with that of the same request elsewhere."""
     if told is None:
         return asked
-    joined = asked.join(told.keys, on=["file_id", "line_no"], how="left", suffix="_there", maintain_order="left")
+    joined = asked.join(
+        told.keys, on=["file_id", "line_no"], how="left", suffix="_there", maintain_order="left"
+    )
     own = pl.col("basis").is_not_null()
     names = (*RUN, "basis")
     return joined.with_columns(
@@ -159,11 +162,15 @@ def _named(asked: pl.DataFrame, told: Sightings | None) -> pl.DataFrame:
     ).drop(f"{name}_there" for name in names)
 
 
-def _numbered(builds: pl.DataFrame, together: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+def _numbered(
+    builds: pl.DataFrame, together: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """The builds with the numbers of their runs and tasks, and those."""
     runs = builds.select(RUN).unique().sort(RUN).with_row_index("run")
     each = builds.select(TASK).unique().sort(TASK).with_row_index("place")
-    each = each.with_columns(task=pl.Series(_groups(each, together)).rank("dense").cast(pl.Int32) - 1, name=name())
+    each = each.with_columns(
+        task=pl.Series(_groups(each, together)).rank("dense").cast(pl.Int32) - 1, name=name()
+    )
     groups = each.group_by("task", maintain_order=True).agg(names=pl.col("name").unique(maintain_order=True))
     names, more = pl.col("names"), pl.col("names").list.len().cast(pl.Int64) - _NAMED
     text = names.list.head(_NAMED).list.join(" or ") + pl.when(more > 0).then(
@@ -189,7 +196,9 @@ def _groups(each: pl.DataFrame, together: pl.DataFrame) -> NDArray[np.int32]:
     return connected_components(coo_array(links, shape=(len(each), len(each))), directed=False)[1]
 
 
-def _edges(requests: pl.DataFrame, builds: pl.DataFrame, candidates: Mapping[str, NDArray[Any]]) -> tuple[Edge, Edge, Edge]:
+def _edges(
+    requests: pl.DataFrame, builds: pl.DataFrame, candidates: Mapping[str, NDArray[Any]]
+) -> tuple[Edge, Edge, Edge]:
     """Request, build and lag of each edge: the candidates of a second are those of each of its requests.
 
     A request that a key names the run of has edges to that run's builds only.

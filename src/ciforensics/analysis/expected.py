@@ -85,7 +85,9 @@ def expected(*, builds_per_hour: float, hours: float, coverage: float) -> Expect
     """
     for name, value in (("builds an hour", builds_per_hour), ("hours", hours)):
         if not 0 < value < math.inf:
-            raise CiforensicsError(f"Nothing is to be expected of {value} {name}.", hint="give a number above 0.")
+            raise CiforensicsError(
+                f"Nothing is to be expected of {value} {name}.", hint="give a number above 0."
+            )
     if not 0 <= coverage <= 1:
         raise CiforensicsError(f"A coverage of {coverage} is no share.", hint="give a number from 0 to 1.")
     at = {

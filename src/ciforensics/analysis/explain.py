@@ -217,7 +217,7 @@ def _delay(side: Side) -> str:
     if lag_s is None:
         return "any time"
     run = "a build" if run_id is None else f"run {_shown(run_id)}"
-    return f"{lag_s} s after the start of {run}, typical {soon_s} to {late_s} s"
+    return f"{lag_s} s into {run}, typical {soon_s} to {late_s} s"
 
 
 def _weighed(first: Side, second: Side, *, outcome: str, askers: str) -> pl.DataFrame:

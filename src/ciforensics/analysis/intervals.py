@@ -9,10 +9,11 @@ in it twice: which builds ran and what they sent, and what the model made of it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from scipy.special import ndtr, ndtri
 
 from ciforensics.analysis import model
 from ciforensics.analysis.steps import Pairs
@@ -77,8 +78,9 @@ def intervals(
         )
     evidence, fit = found.evidence, found.fit
     blocks, flows = Blocks.of(evidence), Flows.of(evidence)
-    counts = flows.counts(evidence.problem, fit)
-    days = max(evidence.problem.seconds, _NO_TIME) / _DAY_S
+    problem = evidence.problem
+    counts = flows.counts(problem, fit, problem.outcome, problem.n_outcomes)
+    days = max(problem.seconds, _NO_TIME) / _DAY_S
     outcomes = dict(evidence.requests.select("outcome_no", "outcome").unique().sort("outcome_no").rows())
     by_outcome = {name: counts[:, nth] / days for nth, name in outcomes.items()}
     none = np.zeros(len(counts))
@@ -91,7 +93,8 @@ def intervals(
     )
     if blocks.count >= FEWEST:
         drawn = _drawn(found, blocks, flows, replicates, seed)
-        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        by_block = flows.counts(problem, fit, blocks.at(blocks.asked), blocks.count)
+        low, high = _bounds(drawn, rows["per_day"].to_numpy(), by_block, level)
         rows = rows.with_columns(low=pl.Series(low), high=pl.Series(high))
     return rows.filter(pl.any_horizontal(pl.col("per_day", "high") > _NOTHING)).sort(
         pl.col("per_day").round(6), *FLOW, descending=[True, False, False]
@@ -106,9 +109,33 @@ def _drawn(found: Attribution, blocks: Blocks, flows: Flows, replicates: int, se
     drawn = np.zeros((replicates, len(flows.names)))
     for row in drawn:
         weighted = blocks.weighted(problem, rng.multinomial(blocks.count, even).astype(float))
-        row[:] = flows.counts(weighted, model.fit(weighted, start=found.fit)).sum(axis=1)
+        again = model.fit(weighted, start=found.fit)
+        row[:] = flows.counts(weighted, again, np.zeros(len(weighted.shard), dtype=int), 1).sum(axis=1)
         row /= weighted.seconds / _DAY_S
     return drawn
+
+
+def _bounds(drawn: Floats, per_day: Floats, by_block: Floats, level: float) -> tuple[Floats, Floats]:
+    """Bias-corrected and accelerated (BCa; Efron 1987), as few builds are no symmetric matter.
+
+    Args:
+        drawn: shape (replicates, flows).
+        per_day: what was found, of each flow.
+        by_block: the same by block, shape (flows, blocks).
+        level: how often the interval shall hold the truth.
+    """
+    least = 0.5 / len(drawn)
+    below = ((drawn < per_day).mean(axis=0) + (drawn <= per_day).mean(axis=0)) / 2
+    bias = ndtri(below.clip(least, 1 - least))
+    apart = by_block - by_block.mean(axis=1, keepdims=True)
+    skew = (apart**3).sum(axis=1) / np.maximum((apart**2).sum(axis=1), 1e-300) ** 1.5 / 6
+    ends = bias + ndtri(np.array([[(1 - level) / 2], [(1 + level) / 2]]))
+    at = ndtr(bias + ends / np.maximum(1 - skew * ends, 0.1))
+    low, high = (
+        np.array([np.quantile(column, place) for column, place in zip(drawn.T, places, strict=True)])
+        for places in at
+    )
+    return np.minimum(low, per_day), np.maximum(high, per_day)
 
 
 def only_of(problem: Problem, fit: Fit) -> Problem:
@@ -233,14 +260,13 @@ class Flows:
         builds = len(evidence.builds)
         return cls(names, flow[:builds], flow[builds:-1], int(flow[-1]))
 
-    def counts(self, problem: Problem, fit: Fit) -> Floats:
-        """Expected requests, shape (workflows, outcomes)."""
+    def counts(self, problem: Problem, fit: Fit, kind: NDArray[Any], kinds: int) -> Floats:
+        """Expected requests by workflow and some kind of request, shape (workflows, kinds)."""
         weight = np.where(problem.pinned, 0, problem.weight)
         request = problem.edge_request[fit.edge]
         sent = fit.probability * weight[request]
         rest = np.where(problem.pinned, problem.weight, fit.unexplained * weight)
         flow = np.concatenate([self.of_build[problem.edge_build[fit.edge]], self.of_request])
-        outcome = np.concatenate([problem.outcome[request], problem.outcome])
-        shape = len(self.names), problem.n_outcomes
-        found = np.bincount(flow * shape[1] + outcome, np.concatenate([sent, rest]), shape[0] * shape[1])
-        return found.reshape(shape)
+        cell = flow * kinds + np.concatenate([kind[request], kind])
+        found = np.bincount(cell, np.concatenate([sent, rest]), len(self.names) * kinds)
+        return found.reshape(len(self.names), kinds)

@@ -184,7 +184,7 @@ def _certainty(pairs: pl.DataFrame) -> pl.DataFrame:
 
 
 def _by_request(pairs: pl.DataFrame) -> pl.DataFrame:
-    """For each of the other's requests its likeliest partner, the first of its pairs, and how many there are."""
+    """For each of the other's requests its likeliest partner, and how many there are."""
     counts = pairs.with_columns(
         candidates=pl.len().over(_OTHER_ROW).cast(pl.Int64),
         equally_near=pl.col("nearest").sum().over(_OTHER_ROW),

@@ -1,16 +1,16 @@
 """Who sent what no key covers: superposed point processes, fitted by EM.
 
-The 401s of one URL and user agent (a **shard**) are the sum of Poisson processes (Veen and Schoenberg 2008,
-"Estimation of space-time branching process models in seismology using an EM-type algorithm"): each build of a
-**task** (a workflow's job) sends at a rate of its own, after delays of its own, with outcomes of its own; and a
-background, by hour, that no known build explains. A **pair** is a task and a shard. The E-step asks of each
-request which build or whether the background sent it, the M-step counts. Shards meet only in what the
-M-step shares (the shape of delays, how many pairs are real, how even the background is), so the E-steps of
-different shards can run apart, and on other machines.
+The 401s of one URL and user agent (a **shard**) are the sum of Poisson processes (Veen and Schoenberg
+2008, "Estimation of space-time branching process models in seismology using an EM-type algorithm"): each
+build of a **task** (a workflow's job) sends at a rate of its own, after delays of its own, with outcomes
+of its own; and a background, by hour, that no known build explains. A **pair** is a task and a shard. The
+E-step asks of each request which build or whether the background sent it, the M-step counts. Shards meet
+only in what the M-step shares (the shape of delays, how many pairs are real, how even the background is),
+so the E-steps of different shards can run apart, and on other machines.
 
-Two things keep it from believing too much. Most pairs have no rate at all (`rates.SpikeAndSlab`); and a pair
-takes part only once the likelihood gains more by it than the prior odds against it, which is asked again
-after each round, so that a pair that others hid can still enter.
+Two things keep it from believing too much. Most pairs have no rate at all (`rates.SpikeAndSlab`); and a
+pair takes part only once the likelihood gains more by it than the prior odds against it, which is asked
+again after each round, so that a pair that others hid can still enter.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 
 from ciforensics.analysis import delays
 from ciforensics.analysis.rates import SpikeAndSlab, shrunken
-from ciforensics.analysis.steps import Block, Pairs, Problem, blocks, gains
+from ciforensics.analysis.steps import Block, Pairs, Problem, blocks, gains, summed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _GAIN = 3.0  # log likelihood by which a pair enters: no more than the prior odds, which are asked again later
 _RATES = np.array([2.0, 0.5, 0.1, 0.02])  # relative to the mean of the prior
-_BACKGROUND = .3  # its share at first: high, as what it has once lost it hardly gets back
+_BACKGROUND = 0.3  # its share at first: high, as what it has once lost it hardly gets back
 _ITERATIONS = (15, 15, 15, 60)  # of each round
 _FURTHEST = 8.0  # of a leap, in steps
 _SETTLED = 1e-4  # share of the requests that an iteration moves
@@ -94,7 +94,7 @@ def fit(problem: Problem, *, start: Fit | None = None) -> Fit:
 
 
 def _begun(problem: Problem, pairs: Pairs) -> _State:
-    share = np.bincount(problem.outcome, problem.weight, problem.n_outcomes)
+    share = summed(problem.outcome, problem.weight, problem.n_outcomes)
     share = share / max(share.sum(), 1e-9)
     density = np.tile(_first_delays(problem, pairs), (problem.n_tasks, 1))
     state = _State(problem, pairs, SpikeAndSlab(active=0.05, mean=1.0, shape=2.0))
@@ -132,8 +132,8 @@ def _first_delays(problem: Problem, pairs: Pairs) -> Floats:
     background = _BACKGROUND / (1 - _BACKGROUND) * chance
     for _ in range(8):
         sent = density[lag]
-        sent /= (np.bincount(request, sent, size) + background)[request]
-        found = np.bincount(lag, sent, len(widths)) + 1e-9
+        sent /= (summed(request, sent, size) + background)[request]
+        found = summed(lag, sent, len(widths)) + 1e-9
         density = delays.normalised(delays.smooth(found) / widths, problem.bins)
     return density
 
@@ -142,13 +142,13 @@ def _background(problem: Problem, unexplained: Floats) -> Floats:
     """Requests per second by shard and hour: drawn towards the shard's mean, and that towards all shards'."""
     hours, size = len(problem.hours), problem.n_shards
     cells = problem.shard.astype(np.int64) * hours + problem.hour
-    counts = np.bincount(cells, unexplained, size * hours).reshape(size, hours)
+    counts = summed(cells, unexplained, size * hours).reshape(size, hours)
     total = counts.sum(axis=1)
     mean = np.full(size, max(float(total.mean()) if size else 0.0, 1e-6))
     by_shard = shrunken(total, mean)
     by_hour = np.outer(by_shard, problem.hours / max(problem.seconds, 1e-9))
-    rates: Floats = shrunken(counts.ravel(), by_hour.ravel()).reshape(counts.shape) / problem.hours
-    return rates
+    drawn = shrunken(counts.ravel(), by_hour.ravel()).reshape(counts.shape)
+    return drawn / problem.hours
 
 
 class _State:
@@ -187,9 +187,9 @@ class _State:
             intensity=self._unexplained() if self.intensity is None else self.intensity,
             rates=rates,
         )
-        pinned = np.bincount(
-            self.pairs.of_edge[p.pinned[p.edge_request]], minlength=len(self.active)
-        ).astype(bool)
+        pinned = np.bincount(self.pairs.of_edge[p.pinned[p.edge_request]], minlength=len(self.active)).astype(
+            bool
+        )
         enters = ((gained.max(axis=0, initial=-np.inf) > _GAIN) | pinned) & ~self.active
         self.rate[enters] = rates[gained.argmax(axis=0)[enters]]
         self.active |= enters
@@ -225,14 +225,14 @@ class _State:
         return np.log(np.concatenate([self.rate[self.chosen], self.background.mean(axis=1)]) + 1e-12)
 
     def _leap(self, track: list[Floats]) -> None:
-        """Goes on the way that three steps of EM took, further than they would (SQUAREM; Varadhan and Roland 2008).
+        """Goes further on EM's way than its own steps would (SQUAREM; Varadhan and Roland 2008).
 
         Where builds are many, what they send and the background look alike, and EM alone creeps.
         """
         first, second, third = track
         step = second - first
         bend = (third - second) - step
-        length = min(_FURTHEST, float(np.linalg.norm(step) / max(np.linalg.norm(bend), 1e-12)))
+        length = min(_FURTHEST, float(np.linalg.norm(step)) / max(float(np.linalg.norm(bend)), 1e-12))
         if length <= 1:
             return
         change = (first + 2 * length * step + length**2 * bend) - third
@@ -276,7 +276,7 @@ class _State:
         unexplained = self.unexplained * p.weight
         self.background = _background(p, unexplained)
         cells = p.shard.astype(np.int64) * p.n_outcomes + p.outcome
-        counts = np.bincount(cells, unexplained, p.n_shards * p.n_outcomes).reshape(p.n_shards, p.n_outcomes)
+        counts = summed(cells, unexplained, p.n_shards * p.n_outcomes).reshape(p.n_shards, p.n_outcomes)
         self.background_outcomes = _shares(counts, counts.sum(axis=0), _PAIR_OUTCOMES)
 
     def fit(self) -> Fit:

@@ -1,8 +1,8 @@
 """How often: priors for rates that are mostly zero, and for a background that is everywhere a little.
 
 Counts here are expected numbers out of an E-step, so not whole. A count `n` over an exposure `N` (builds, or
-seconds) has under a Gamma(a, b) prior the marginal of a negative binomial; that is what the hyperparameters are
-chosen by (empirical Bayes; Robbins 1956, Efron 2010, "Large-Scale Inference", ch. 6).
+seconds) has under a Gamma(a, b) prior the marginal of a negative binomial; that is what the hyperparameters
+are chosen by (empirical Bayes; Robbins 1956, Efron 2010, "Large-Scale Inference", ch. 6).
 """
 
 from __future__ import annotations
@@ -62,14 +62,16 @@ class SpikeAndSlab:
         spike = log_marginal(n, exposure, _SPIKE_SHAPE, _SPIKE_SHAPE / (_SPIKE * self.mean))
         slab = log_marginal(n, exposure, self.shape, self.shape / self.mean)
         against = np.log1p(-self.active) + spike - np.log(self.active) - slab
-        return 1 / (1 + np.exp(np.clip(against, -50, 50)))
+        real: Floats = 1 / (1 + np.exp(np.clip(against, -50, 50)))
+        return real
 
     def rates(self, n: Floats, exposure: Floats) -> Floats:
         """exp(E log rate), what variational Bayes puts into the E-step (Bishop 2006, 10.2)."""
         real = self.odds(n, exposure)
         slab = digamma(self.shape + n) - np.log(self.shape / self.mean + exposure)
         spike = digamma(_SPIKE_SHAPE + n) - np.log(_SPIKE_SHAPE / (_SPIKE * self.mean) + exposure)
-        return np.exp(real * slab + (1 - real) * spike)
+        rates: Floats = np.exp(real * slab + (1 - real) * spike)
+        return rates
 
     def learned(self, n: Floats, exposure: Floats, absent: int) -> SpikeAndSlab:
         """The prior that these counts suggest; `absent` more pairs are known to be none."""
@@ -84,7 +86,10 @@ class SpikeAndSlab:
         return SpikeAndSlab(float(np.clip(active, 1e-4, 0.9)), mean, float(_SHAPES[int(np.argmax(fit))]))
 
 
-def shrunken(n: Floats, expected: Floats, ) -> Floats:
+def shrunken(
+    n: Floats,
+    expected: Floats,
+) -> Floats:
     """Counts drawn towards what was expected of them, as far as they do not differ by more than chance.
 
     The Gamma prior of the ratio has mean 1 and the shape under which the counts are likeliest.

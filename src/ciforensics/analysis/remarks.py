@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ciforensics.analysis.evidence import NOBODY
 from ciforensics.display import Sentence, sentence
 
 if TYPE_CHECKING:
@@ -43,10 +42,13 @@ def _remarks(found: Attribution) -> Iterator[Sentence]:
     if not len(found.fit.edge):
         return
     delays = found.fit.delays.by_pair * found.evidence.problem.bins.widths
-    late = float((delays[:, -3:].sum(axis=1) * found.fit.requests).sum() / max(found.fit.requests.sum(), 1e-9))
+    late = float(
+        (delays[:, -3:].sum(axis=1) * found.fit.requests).sum() / max(found.fit.requests.sum(), 1e-9)
+    )
     if late > _EDGE:
         yield sentence(
-            "{late:%} of the delays are at the end of the window of {window:.0f} s: a longer one may find more.",
+            "{late:%} of the delays are at the end of the window of {window:.0f} s: a longer one may find "
+            "more.",
             late=late,
             window=found.window_s,
         )
@@ -66,8 +68,8 @@ def _missing(found: Attribution) -> Iterator[Sentence]:
         )
     elif not len(found.evidence.problem.edge_request):
         yield sentence(
-            "No build ran in the {window:.0f} s before any 401: the 401s are from {a} to {b}, the builds from {c} "
-            "to {d}. Missing: logs of the same time, or the parameter offset_s if a clock is wrong.",
+            "No build ran in the {window:.0f} s before any 401: the 401s are from {a} to {b}, the builds "
+            "from {c} to {d}. Missing: logs of the same time, or the parameter offset_s if a clock is wrong.",
             window=found.window_s,
             a=requests["ts"].min(),
             b=requests["ts"].max(),
@@ -76,8 +78,8 @@ def _missing(found: Attribution) -> Iterator[Sentence]:
         )
     if (requests["outcome"] == "unknown").all():
         yield sentence(
-            "The log shows no other answers, so challenges and refusals cannot be told apart. Missing: a CSV with "
-            "all statuses."
+            "The log shows no other answers, so challenges and refusals cannot be told apart. Missing: a CSV "
+            "with all statuses."
         )
     nameless = builds.filter(pl.all_horizontal(pl.col("ci_repo", "workflow", "run_id").is_null())).height
     if nameless:

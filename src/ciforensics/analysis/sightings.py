@@ -1,8 +1,8 @@
 """What a proxy adds: whose the same request was there.
 
-GitHub's log has no address, a proxy's log has; and which run held an address is often known. So a request that
-both saw is known by the proxy's key. Where it is not sure which of the proxy's rows is the same request, the
-doubt stays: it makes builds on that address likelier, and others less so.
+GitHub's log has no address, a proxy's log has; and which run held an address is often known. So a request
+that both saw is known by the proxy's key. Where it is not sure which of the proxy's rows is the same request,
+the doubt stays: it makes builds on that address likelier, and others less so.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Sightings:
     """What the proxy says of another observer's requests.
 
     Attributes:
-        keys: for each row (`file_id`, `line_no`) whose partner, at 0.99 or more, has a key: the run, and `basis`.
-        clients: for each row that may have a partner: `client_ip` and its `probability`, NULL: none of theirs.
+        keys: for each row (`file_id`, `line_no`) whose partner, at 0.99 or more, has a key: the run, `basis`.
+        clients: for each row that may have a partner: `client_ip` and its `probability`; NULL: none of these.
         addresses: every client address that the proxy saw.
     """
 
@@ -61,7 +61,9 @@ def sightings(con: duckdb.DuckDBPyConnection, observer: str) -> Sightings | None
 
 def _keys(con: duckdb.DuckDBPyConnection, told: Partners) -> pl.DataFrame:
     rows = con.sql("FROM keyed_unauthorized(p_observer := $1) WHERE basis IS NOT NULL", params=[PROXY])
-    keyed = pl.DataFrame(rows).select(other_file_id="file_id", other_line_no="line_no", *map(pl.col, _RUN))
+    keyed = pl.DataFrame(rows).select(
+        pl.col("file_id").alias("other_file_id"), pl.col("line_no").alias("other_line_no"), *_RUN
+    )
     by_run = (
         told.pairs.join(keyed, on=["other_file_id", "other_line_no"])
         .group_by(*_ROW, *_RUN)
@@ -123,7 +125,7 @@ def _proxied(con: duckdb.DuckDBPyConnection, addresses: frozenset[str]) -> pl.Da
 
 
 def _clients(requests: pl.DataFrame, told: Sightings) -> pl.DataFrame:
-    """For each request the addresses it may have come from; one without a partner came from none of theirs."""
+    """For each request the addresses it may have come from; without a partner it is none of the proxy's."""
     place = requests.select(pl.col("request").cast(pl.Int32), *_ROW, bucket=pl.col("second") // _BUCKET_S)
     columns = ("request", "bucket", "client_ip", "probability")
     by_client = place.join(told.clients, on=_ROW).select(columns)

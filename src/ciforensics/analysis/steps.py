@@ -1,13 +1,13 @@
 """The steps of the EM that look at edges: shard by shard, so that each can run anywhere.
 
-An **edge** is a 401 and a build that could have sent it. What comes out of a step are sums by pair, which is all
-that the rest of the model sees.
+An **edge** is a 401 and a build that could have sent it. What comes out of a step are sums by pair, which is
+all that the rest of the model sees.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     Ints = NDArray[np.intp]
 
 _BLOCK = 1 << 20  # edges whose arrays stay in the cache
+
+
+def summed(place: NDArray[Any], weights: NDArray[Any], size: int) -> Floats:
+    """The sum of the weights at each place."""
+    return np.bincount(place, weights, size).astype(np.float64, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +102,7 @@ class Pairs:
         keys, of_edge = _numbered(key, problem.n_shards * problem.n_tasks)
         task = (keys % max(1, problem.n_tasks)).astype(np.int32)
         shard = (keys // max(1, problem.n_tasks)).astype(np.int32)
-        exposure = np.bincount(problem.task, problem.exposure, problem.n_tasks)[task]
+        exposure = summed(problem.task, problem.exposure, problem.n_tasks)[task]
         return cls(task, shard, exposure, of_edge, problem.bins.of_second[problem.edge_lag])
 
 
@@ -139,18 +144,18 @@ class Block:
         sent *= by_build.ravel()[self.pair * by_build.shape[1] + self.outcome]
         if len(self.factor):
             sent *= self.factor
-        intensity = background + np.bincount(self.request, sent, len(background))
+        intensity = background + summed(self.request, sent, len(background))
         return sent / np.maximum(intensity, 1e-300)[self.request], intensity
 
     def counted(self, expected: Floats, shape: tuple[int, int]) -> Floats:
         """Expected numbers by pair and bin."""
         cells = self.pair * shape[1] + self.bin
-        return np.bincount(cells, expected, shape[0] * shape[1]).reshape(shape)
+        return summed(cells, expected, shape[0] * shape[1]).reshape(shape)
 
     def outcomes(self, expected: Floats, shape: tuple[int, int]) -> Floats:
         """Expected numbers by pair and outcome."""
         cells = self.pair * shape[1] + self.outcome
-        return np.bincount(cells, expected, shape[0] * shape[1]).reshape(shape)
+        return summed(cells, expected, shape[0] * shape[1]).reshape(shape)
 
 
 def blocks(problem: Problem, pairs: Pairs, active: NDArray[np.bool_]) -> list[Block]:
