@@ -21,12 +21,12 @@ def shown(notebook: str) -> list[dict[str, Any]]:
 
 def test_its_table_is_that_of_the_migration_notebook() -> None:
     [table] = re.findall(r"```text\n(.*?)\n```", README, re.DOTALL)
-    assert table in [data.get("text/plain") for data in shown("03-how-far-is-the-migration.ipynb")]
+    assert table in [data.get("text/plain") for data in shown("04-how-far-is-the-migration.ipynb")]
 
 
 def test_its_picture_is_that_of_the_attribution_notebook() -> None:
     [name] = re.findall(r"!\[.*?\]\((.*?)\)", README)
-    pictures = [data.get("image/png", "") for data in shown("02-which-workflow-sent-them.ipynb")]
+    pictures = [data.get("image/png", "") for data in shown("03-which-workflow-sent-them.ipynb")]
     assert (ROOT / name).read_bytes() in [base64.b64decode(picture) for picture in pictures]
 
 

@@ -9,12 +9,8 @@ ci.attribute(con).workflows
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ciforensics.analysis.attribution import Attribution, attribute
-from ciforensics.analysis.clocks import offsets
-from ciforensics.analysis.links import Links, links
-from ciforensics.analysis.partners import Partners, partners
 from ciforensics.case import connect
 from ciforensics.case.files import FileReport
 from ciforensics.case.ingest import ingest
@@ -22,9 +18,18 @@ from ciforensics.display import headline, sentence, table
 from ciforensics.errors import CiforensicsError
 from ciforensics.shipped import __version__
 
+if TYPE_CHECKING:
+    from ciforensics import charts
+    from ciforensics.analysis.attribution import Attribution, attribute
+    from ciforensics.analysis.clocks import offsets
+    from ciforensics.analysis.explain import Explanation, explain
+    from ciforensics.analysis.links import Links, links
+    from ciforensics.analysis.partners import Partners, partners
+
 __all__ = [
     "Attribution",
     "CiforensicsError",
+    "Explanation",
     "FileReport",
     "Links",
     "Partners",
@@ -32,6 +37,7 @@ __all__ = [
     "attribute",
     "charts",
     "connect",
+    "explain",
     "headline",
     "ingest",
     "links",
@@ -41,8 +47,23 @@ __all__ = [
     "table",
 ]
 
+# On first use: SciPy and Altair take longer to import than all the rest.
+_MODULES = {
+    "Attribution": "ciforensics.analysis.attribution",
+    "Links": "ciforensics.analysis.links",
+    "Partners": "ciforensics.analysis.partners",
+    "Explanation": "ciforensics.analysis.explain",
+    "attribute": "ciforensics.analysis.attribution",
+    "explain": "ciforensics.analysis.explain",
+    "links": "ciforensics.analysis.links",
+    "offsets": "ciforensics.analysis.clocks",
+    "partners": "ciforensics.analysis.partners",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name == "charts":  # on first use: Altair takes longer to import than all the rest
+    if name == "charts":
         return import_module("ciforensics.charts")
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ciforensics.analysis import clocks, evidence, model, remarks
+from ciforensics.analysis import calibration, checks, clocks, evidence, expected, intervals, model, remarks
 from ciforensics.analysis.evidence import NOBODY, RUN, Evidence
 from ciforensics.errors import CiforensicsError
 
 if TYPE_CHECKING:
     import duckdb
 
+    from ciforensics.analysis.calibration import Calibration
+    from ciforensics.analysis.checks import Checks
+    from ciforensics.analysis.expected import Expected
     from ciforensics.analysis.model import Fit
     from ciforensics.display import Sentence
 
@@ -36,7 +39,8 @@ class Attribution:
 
     Attributes:
         evidence: the 401s and the builds that could have sent them.
-        fit: what the model found.
+        fit: what the model found, recalibrated where that could be checked.
+        calibration: how far the probabilities can be trusted, see `calibration.calibrate`.
         offsets: by how much the observer's clock is ahead of the others', see `clocks.offsets`.
         offset_s: by how much of it was corrected for.
         window_s: for how long after its start a build was a candidate.
@@ -44,6 +48,7 @@ class Attribution:
 
     evidence: Evidence
     fit: Fit
+    calibration: Calibration
     offsets: pl.DataFrame
     offset_s: float
     window_s: float
@@ -123,6 +128,47 @@ class Attribution:
         )
         none = self.by_basis.is_empty()
         return found.with_columns(pl.when(not none).then(pl.col("exact", "unattributed")))
+
+    @cached_property
+    def checks(self) -> Checks:
+        """What the model expects of time that it has not seen, beside what was there."""
+        return checks.checks(self.evidence, self.fit)
+
+    @cached_property
+    def expected(self) -> Expected | None:
+        """How right made-up fleets with as much evidence get it; None where there is nothing to go by."""
+        unattributed = self.summary["unattributed"][0]
+        return None if unattributed is None else expected.expected_for(self.evidence, unattributed=unattributed)
+
+    @cached_property
+    def examples(self) -> pl.DataFrame:
+        """Up to three 401s worth explaining: `why`, `path`, `file`, `line_no`.
+
+        The one that the model is surest of, the one that is the closest call, and the first that a key names.
+        """
+        by_name = self._named.group_by("request", "name", "basis").agg(_P.sum())
+        order = ("request", "probability", "name")
+        by_name = by_name.sort(order, descending=[column == "probability" for column in order])
+        second = _P.slice(1, 1).first().fill_null(0).alias("second")
+        each = by_name.group_by("request", maintain_order=True).agg(
+            pl.col("name", "basis", "probability").first(), second
+        )
+        modelled = each.filter(pl.col("basis") == MODEL)
+        chosen = {
+            "surest": modelled.sort("probability", "request", descending=[True, False]).head(1),
+            "closest call": modelled.sort("second", "request", descending=[True, False]).head(1),
+            "named by a key": each.filter(_EXACT).head(1),
+        }
+        rows = pl.concat(frame.select(pl.lit(why).alias("why"), "request") for why, frame in chosen.items())
+        asked = self.evidence.requests.select("request", "path", "line_no")
+        named = rows.unique("request", keep="first", maintain_order=True).join(
+            asked, on="request", maintain_order="left"
+        )
+        return named.select("why", "path", pl.col("path").str.split("/").list.last().alias("file"), "line_no")
+
+    def intervals(self, *, replicates: int = 200, seed: int = 0, level: float = 0.9) -> pl.DataFrame:
+        """401s a day of each workflow, with an interval, see `intervals.intervals`: takes its time."""
+        return intervals.intervals(self, replicates=replicates, seed=seed, level=level)
 
     @cached_property
     def remarks(self) -> tuple[Sentence, ...]:
@@ -221,7 +267,10 @@ def attribute(
     if offset_s is None:
         offset_s = _to_builds(offsets)
     found = evidence.gather(con, window_s=int(window_s), offset_s=offset_s, observer=observer)
-    return Attribution(found, model.fit(found.problem), offsets, offset_s, window_s)
+    fit, checked = model.fit(found.problem), calibration.calibrate(found)
+    if checked.temperature != 1:
+        fit = calibration.tempered(found, fit, checked.temperature)
+    return Attribution(found, fit, checked, offsets, offset_s, window_s)
 
 
 def _to_builds(offsets: pl.DataFrame) -> float:

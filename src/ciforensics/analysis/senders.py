@@ -22,7 +22,8 @@ _LEAST = 1e-300
 def senders_of(found: Attribution, asked: dict[str, Any]) -> pl.DataFrame:
     """Each build that could have sent a request, and last the background, with what each clue says.
 
-    A clue's column is the product of its factor and of those before it; the last is the `intensity`, in 1/s.
+    A clue's column is the product of its factor and of those before it; the last is the intensity, in 1/s.
+    `probability` is the fit's.
     """
     evidence, problem, fit = found.evidence, found.evidence.problem, found.fit
     request, shard, outcome = asked["request"], asked["shard"], asked["outcome_no"]
@@ -60,13 +61,16 @@ def senders_of(found: Attribution, asked: dict[str, Any]) -> pl.DataFrame:
     }
     if len(problem.edge_factor):
         factors["same request"] = np.append(problem.edge_factor[edges], 1.0)
+    taken = slice(*np.searchsorted(fit.edge, [edges.start, edges.stop]))
+    probability = np.append(np.zeros(len(build)), fit.unexplained[request])
+    probability[fit.edge[taken] - edges.start] = fit.probability[taken]
     nobody = pl.DataFrame({"name": [NOBODY]})
     nameless = pl.all_horizontal(pl.col("ci_repo", "workflow", "run_id").is_null())
     products = np.cumprod(list(factors.values()), axis=0)
     return pl.concat([builds, nobody], how="diagonal").with_columns(
         *(pl.Series(clue, product) for clue, product in zip(factors, products, strict=True)),
         basis=pl.when(nameless).then(pl.lit(NOBODY)).otherwise(pl.lit(MODEL)),
-        intensity=pl.Series(products[-1]),
+        probability=pl.Series(probability),
     )
 
 
@@ -89,7 +93,7 @@ class Side:
     @classmethod
     def of(cls, senders: pl.DataFrame, name: str, probability: float) -> Side:
         """The side of this name."""
-        own = senders.filter(pl.col("name") == name).sort("intensity", "run_id", descending=[True, False])
+        own = senders.filter(pl.col("name") == name).sort("probability", "run_id", descending=[True, False])
         sums = own.select(clue for clue in _CLUES if clue in own.columns).sum()
         return cls(name, probability, own, sums.row(0, named=True))
 

@@ -13,6 +13,7 @@ import altair as alt
 import polars as pl
 
 from ciforensics.charts import drawing
+from ciforensics.charts.attribution import clues
 from ciforensics.charts.drawing import Chart
 from ciforensics.display import Data, sentence, visible
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-__all__ = ["Chart", "over_time", "ranked", "rates", "timeline"]
+__all__ = ["Chart", "clues", "over_time", "ranked", "rates", "timeline"]
 
 
 def over_time(

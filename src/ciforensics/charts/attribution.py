@@ -31,8 +31,8 @@ def clues(explanation: Explanation) -> Chart:
         >>> clues(ci.explain(found, line_no=line_no, file=path)).alt[:4]
         'Why '
     """
-    name, other = (cut(visible(text or ""), 50) for text in (explanation.candidate, explanation.runner_up))
-    notes = {"first": f"for {name}"} | ({"second": f"for {other}"} if other else {})
+    name, other = (cut(visible(text or ""), 36) for text in (explanation.candidate, explanation.runner_up))
+    notes = {"first": f"for {name}"} | ({"second": f"for the runner-up, {other}"} if other else {})
     bits, detail = pl.col("weight_bits"), explanation.clues["detail"]
     frame = explanation.clues.select(
         pl.col("clue").alias("label"),
@@ -41,40 +41,41 @@ def clues(explanation: Explanation) -> Chart:
         text=pl.Series(map(_times, explanation.clues["weight_bits"])),
         detail=pl.Series(cut(visible(text), _LONGEST) for text in detail),
     )
+    title = f"Why {cut(visible(explanation.candidate), 60)}?"
     file, line_no = explanation.request.select("file", "line_no").row(0)
-    reading = "The further a bar reaches, the more the clue says." if other else "One clue decides."
-    subtitle = f"{cut(visible(file), 50)}, line {line_no}: {explanation.odds}. {reading}"
+    subtitle = f"{cut(visible(file), 50)}, line {line_no}: {explanation.odds}."
     lanes = alt.Y("label:N", sort=frame["label"].to_list(), title=None, axis=alt.Axis(grid=False))
     base = alt.Chart(drawing.drawn(frame, notes)).encode(y=lanes)
     bars = base.mark_bar(height=14, yOffset=10).encode(
         x=_axis(frame["y"], decided=not other), color=drawing.colored(notes, legend=bool(other))
     )
-    ends = [
-        base.transform_filter(f"datum.y {sign} 0")
-        .mark_text(align=align, dx=dx, dy=10)
-        .encode(x="y:Q", text="text:N")
-        for sign, align, dx in ((">=", "left", 6), ("<", "right", -6))
-    ]
+    numbers = base.encode(x="y:Q", text="text:N")
+    right = numbers.transform_filter("datum.y >= 0").mark_text(align="left", dx=6, dy=10)
+    left = numbers.transform_filter("datum.y < 0").mark_text(align="right", dx=-6, dy=10)
     facts = base.mark_text(align="left", dy=-9, color=drawing.MUTED).encode(x=alt.value(0), text="detail:N")
+    zero = alt.Chart(pl.DataFrame({"y": [0.0]})).mark_rule(color=drawing.PALE).encode(x="y:Q")
     spec = alt.layer(
+        zero,
         bars,
-        *ends,
+        right,
+        left,
         facts,
-        title=drawing.titled(f"Why {name}?", subtitle),
+        title=drawing.titled(title, subtitle),
         width=drawing.WIDTH - _LANES,
         height=alt.Step(48),
     )
     said = "; ".join(
-        f"{clue} {text} ({fact})" for clue, text, fact in frame.select("label", "text", "detail").rows()
+        f"{clue} {text}{f' {notes[side]}' if text.endswith('times') else ''} ({fact})"
+        for clue, text, side, fact in frame.select("label", "text", "color", "detail").rows()
     )
-    return Chart(spec, f"Why {name}? {subtitle} {said}.")
+    return Chart(spec, f"{title} {subtitle} {said}.")
 
 
 def _axis(weights: pl.Series, *, decided: bool) -> alt.X:
     """Bits of evidence, with room for the numbers at the ends of the bars."""
     low, high = min(0.0, *weights), max(0.0, *weights)
     room = 0.16 * max(high - low, 0.5)
-    ticks = alt.Axis(tickCount=6, labelExpr="abs(datum.value)", labels=not decided, grid=not decided)
+    ticks = alt.Axis(tickCount=6, labelExpr="abs(datum.value)", labels=not decided, grid=False)
     domain = alt.Scale(domain=[low - room * (low < 0), high + room], nice=False)
     title = None if decided else "bits of evidence; each doubles the odds"
     return alt.X("y:Q", scale=domain, axis=ticks, title=title)

@@ -14,16 +14,19 @@ held AS (
     SELECT
         (SELECT min(f.source) FROM file_status AS f ANTI JOIN observer() AS o ON o.source = f.source
             WHERE f.answers > 0 AND NOT f.only_401) AS other_observer,
-        (SELECT count(*) FROM invocations WHERE command = 'build') > 0 AS builds,
+        (SELECT count(DISTINCT source) FROM files WHERE rows > 0) AS n_sources,
+        (SELECT count(DISTINCT source) FROM file_status) > 1 AS two_observers,
+        (SELECT count(*) FROM builds) > 0 AS builds,
         (SELECT count(*) FROM store.urls WHERE service IN ('git-upload-pack', 'git-receive-pack')) > 0 AS git,
         (SELECT count(*) FROM store.user_agents WHERE client IS NOT NULL) > 0 AS clients,
         (SELECT count(*) FROM invocations WHERE orchestration_id IS NOT NULL) > 0
             AND (SELECT count(orchestration_id) FROM requests) > 0 AS orchestrations,
-        (SELECT count(*) FROM store.requests AS r JOIN file_status AS f ON f.file_id = r.file_id
-            SEMI JOIN observer() AS o ON o.source = f.source
-            WHERE r.client_ip IS NOT NULL) > 0 AS addresses,
+        -- What a proxy says of an address holds for the same request in GitHub's log too.
+        (SELECT count(r.client_ip) FROM store.requests AS r JOIN file_status AS f ON f.file_id = r.file_id
+            LEFT JOIN observer() AS o ON o.source = f.source
+            WHERE o.source IS NOT NULL OR f.source = 'mitmproxy') > 0 AS addresses,
         (SELECT count(*) FROM (
-            SELECT client_ip FROM pods WHERE coalesce(run_id, ci_repo) IS NOT NULL
+            SELECT client_ip FROM pod_holds WHERE coalesce(run_id, ci_repo) IS NOT NULL
             UNION ALL
             SELECT client_ip FROM tunnels WHERE coalesce(run_id, ci_repo) IS NOT NULL
         ) AS holds WHERE client_ip IS NOT NULL) > 0 AS holders
@@ -44,20 +47,30 @@ FROM (
         'the answers after a 401, which an export of 401s alone does not have'
     FROM observed, held
     UNION ALL
-    SELECT '02', 3, 'Which workflow sent them?',
+    SELECT '02', 3, 'How do the logs fit together?',
+        CASE WHEN n_sources < 2 THEN 'no' WHEN requests AND builds AND two_observers THEN 'yes' ELSE 'partly' END,
+        CASE WHEN NOT requests THEN 'github_csv or mitmproxy'
+            WHEN NOT builds THEN 'docker_wrapper, or jobs'
+            ELSE 'mitmproxy beside github_csv' END,
+        CASE WHEN NOT requests THEN 'the 401s'
+            WHEN NOT builds THEN 'the runs that keys lead to'
+            ELSE 'the same requests, seen by a second observer who knows addresses' END
+    FROM observed, held
+    UNION ALL
+    SELECT '03', 4, 'Which workflow sent them?',
         CASE WHEN NOT requests OR NOT (builds OR addresses AND holders OR orchestrations) THEN 'no'
             WHEN addresses AND holders OR orchestrations THEN 'yes'
             ELSE 'partly' END,
         CASE WHEN NOT requests THEN 'github_csv or mitmproxy'
-            WHEN NOT builds THEN 'docker_wrapper'
-            WHEN NOT addresses THEN 'mitmproxy with client_ip, and squid with run_id'
-            ELSE 'squid with run_id' END,
+            WHEN NOT builds THEN 'docker_wrapper, or jobs'
+            WHEN NOT addresses THEN 'mitmproxy with client_ip, and who had the address: squid with run_id, or pods and jobs'
+            ELSE 'squid with run_id, or pods and jobs' END,
         CASE WHEN NOT requests THEN 'the 401s'
-            WHEN NOT builds THEN 'the docker builds that were running'
-            ELSE 'a shared key: exact instead of an equal share for each build nearby' END
+            WHEN NOT builds THEN 'the builds that were running'
+            ELSE 'shared keys: exact, where a model of times and urls gives probabilities' END
     FROM observed, held
     UNION ALL
-    SELECT '03', 4, 'How far is the migration?',
+    SELECT '04', 5, 'How far is the migration?',
         CASE WHEN NOT (requests AND git AND clients AND other_answers) THEN 'no'
             WHEN some_only_401 THEN 'partly'
             ELSE 'yes' END,
