@@ -38,9 +38,7 @@ def measured(folder: Path, *files: str, **parameters: Any) -> tuple[Score, Truth
 def test_attribution_is_nearly_as_right_as_the_true_parameters_are(
     tmp_path: Path, builds_per_hour: float, hours: float, of_the_best: float, share_error: float
 ) -> None:
-    found, truth = measured(
-        tmp_path, *CSV_AND_WRAPPER, seed=11, builds_per_hour=builds_per_hour, hours=hours
-    )
+    found, truth = measured(tmp_path, *CSV_AND_WRAPPER, seed=11, builds_per_hour=builds_per_hour, hours=hours)
     best = truth.best(with_outcome=False)
     assert best is not None
     assert found.top1 >= of_the_best * best.top1
@@ -65,16 +63,19 @@ def test_what_runners_without_the_wrapper_sent_is_not_put_on_others(tmp_path: Pa
 
 @pytest.mark.parametrize("offset", [3600.0, -20.0])
 def test_a_clock_that_is_wrong_costs_next_to_nothing(tmp_path: Path, offset: float) -> None:
-    found, truth = measured(
-        tmp_path, *CSV_AND_WRAPPER, seed=14, builds_per_hour=300, hours=12, offset=offset
-    )
+    found, truth = measured(tmp_path, *CSV_AND_WRAPPER, seed=14, builds_per_hour=300, hours=12, offset=offset)
     best = truth.best(with_outcome=False)
     assert best is not None
     assert found.top1 >= 0.97 * best.top1
 
 
 def test_jobs_and_pods_name_the_runs_of_what_the_proxy_saw_and_these_names_are_right(tmp_path: Path) -> None:
-    logs = (*CSV_AND_WRAPPER, "evidence/mitmproxy.jsonl", "evidence-jobs/jobs.jsonl", "evidence-jobs/pods.json")
+    logs = (
+        *CSV_AND_WRAPPER,
+        "evidence/mitmproxy.jsonl",
+        "evidence-jobs/jobs.jsonl",
+        "evidence-jobs/pods.json",
+    )
     found, _ = measured(tmp_path, *logs, seed=15, builds_per_hour=300, hours=6)
     assert found.exact >= 0.05 * found.requests
     assert found.exact_accuracy is not None

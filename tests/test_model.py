@@ -92,9 +92,7 @@ def test_what_no_build_explains_is_left_to_the_background() -> None:
 def test_probabilities_of_a_request_sum_to_one() -> None:
     made = fleet()
     found = model.fit(made)
-    total = found.unexplained + np.bincount(
-        made.edge_request[found.edge], found.probability, len(made.shard)
-    )
+    total = found.unexplained + np.bincount(made.edge_request[found.edge], found.probability, len(made.shard))
     assert total == pytest.approx(np.ones(len(made.shard)))
 
 
