@@ -144,8 +144,8 @@ MEASURES = {
     "megabytes": ("peak MB", (OURS,)),
 }
 SUBTITLE = (
-    "Made-up fleets of 57 workflows that share 40 dependencies; where nothing else is said 600 builds an hour "
-    "for 24 hours, all with the wrapper, log-normal delays. No method beats the posterior under the true "
+    "Made-up fleets of 57 workflows that share 40 dependencies. Where nothing else is said: 600 builds an "
+    "hour for 24 hours, all with the wrapper, log-normal delays. Nothing beats the posterior under the true "
     "parameters, given the outcome."
 )
 
@@ -330,10 +330,16 @@ def drawn(rows: pl.DataFrame, sweeps: dict[str, list[Setting]]) -> drawing.Chart
     for axis, sweep in sweeps.items():
         of = pl.DataFrame([asdict(one) for one in sweep]).drop("seed").cast({cs.integer(): pl.Float64})
         swept = rows.join(of, on=of.columns).filter(pl.col("answer").is_in(names))
-        scale = alt.Scale(type="log") if axis in {"builds_per_hour", "hours"} else alt.Undefined
-        kind = alt.X(
-            axis, type="nominal" if axis == "delays" else "quantitative", title=AXES[axis], scale=scale
-        )
+        if axis == "delays":
+            x = alt.X(f"{axis}:N", title=AXES[axis], axis=alt.Axis(labelAngle=0))
+        else:
+            kind: Literal["linear", "log"] = "linear" if axis == "coverage" else "log"
+            marks = alt.Axis(
+                values=of[axis].to_list(), grid=False, format=",.1~%" if kind == "linear" else ","
+            )
+            x = alt.X(
+                f"{axis}:Q", title=AXES[axis], axis=marks, scale=alt.Scale(type=kind, nice=False, zero=False)
+            )
         panels = []
         for measure, (title, answers) in MEASURES.items():
             shown = swept.filter(pl.col("answer").is_in(answers))
@@ -342,7 +348,7 @@ def drawn(rows: pl.DataFrame, sweeps: dict[str, list[Setting]]) -> drawing.Chart
             panels.append(
                 alt.Chart(shown)
                 .mark_line(point=True)
-                .encode(x=kind, y=y, color=color)
+                .encode(x=x, y=y, color=color)
                 .properties(width=220, height=130)
             )
         columns.append(alt.vconcat(*panels))

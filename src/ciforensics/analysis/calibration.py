@@ -1,14 +1,14 @@
 """Are the probabilities right as often as they say?
 
-Where keys name the run of enough requests, these say: each is predicted by a fit that does not know its key, and
-probabilities that turn out too sure, or not sure enough, are put right by one number (Guo et al. 2017, "On
-Calibration of Modern Neural Networks").
+Where keys name the run of enough requests, these say: each is predicted by a fit that does not know its key,
+and probabilities that turn out too sure, or not sure enough, are put right by one number (Guo et al. 2017,
+"On Calibration of Modern Neural Networks").
 
-Keyed requests are no random sample. They are of the pods behind a proxy, or of clients that tell their job: what
-is found holds for the others as far as those are alike. And what no known build sent has hardly ever a key, so
-keys cannot say whether nobody is named as often as is right (measured: where 30 % of the builds are unknown,
-the model seems 9 points too unsure on keyed requests, and is not). So what is checked and put right is which
-workflow it was, given that a known build sent it.
+Keyed requests are no random sample. They are of the pods behind a proxy, or of clients that tell their job:
+what is found holds for the others as far as those are alike. And what no known build sent has hardly ever a
+key, so keys cannot say whether nobody is named as often as is right (measured: where 30 % of the builds are
+unknown, the model seems 9 points too unsure on keyed requests, and is not). So what is checked and put right
+is which workflow it was, given that a known build sent it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import polars as pl
 from scipy.optimize import minimize_scalar
 
 from ciforensics.analysis import model
+from ciforensics.analysis.blocks import Blocks
 from ciforensics.analysis.evidence import unpinned
-from ciforensics.analysis.intervals import Blocks, Flows
+from ciforensics.analysis.flows import Flows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 ENOUGH = 500
 """Requests with a key that a check takes."""
 
+_SHOWN, _PER_BIN = 100, 25  # requests with a key that are worth a picture, and a bin of it
 _FOLDS = 5
 _BINS = 10
 _LEAST = 1e-6  # probability of what was said to be impossible and is so
@@ -61,7 +63,7 @@ class Calibration:
         ece: expected calibration error of the likeliest workflow's probability, recalibrated if that helps;
             None without a check.
         ece_before: the same, of the probabilities as the model says them.
-        reliability: in ten bins of as many `requests` the likeliest workflow's probability (`predicted`) and
+        reliability: of 100 keyed requests or more, in up to ten bins of as many `requests` the likeliest workflow's probability (`predicted`) and
             how often it was the right one (`observed`, with a 95 % interval from `low` to `high`), before
             and, if that helps, after (`recalibrated`).
         verdict: a sentence.
@@ -90,14 +92,15 @@ def calibrate(evidence: Evidence) -> Calibration:
         >>> calibrate(evidence.gather(ci.connect(), window_s=320, offset_s=0, observer=None)).temperature
         1.0
     """
-    blocks = Blocks.of(evidence)
-    flows = Flows.of(evidence)
+    blocks, flows = Blocks.of(evidence), Flows.of(evidence)
     known = _truth(evidence.problem, flows) != flows.nobody
     pins = int(known.sum())
     unchecked = Calibration(pins, 1.0, None, None, pl.DataFrame(schema=_SCHEMA), "")
-    if pins < ENOUGH:
-        told = f"{pins:,} of the {ENOUGH} requests with a key that a check takes"
-        return replace(unchecked, verdict=f"calibrated only if the model holds: {told}")
+    few = (
+        f"calibrated only if the model holds: {pins:,} of the {ENOUGH} requests with a key that a check takes"
+    )
+    if pins < _SHOWN:
+        return replace(unchecked, verdict=few)
     fold = blocks.at(blocks.asked) % _FOLDS
     if blocks.count < _FOLDS:
         told = (
@@ -106,6 +109,9 @@ def calibrate(evidence: Evidence) -> Calibration:
         return replace(unchecked, verdict=f"calibrated only if the model holds: {told}")
     guesses = [_guessed(evidence, flows, known & (fold == nth)) for nth in range(_FOLDS)]
     every = Guesses.of(guesses)
+    if pins < ENOUGH:
+        before = _reliability(every)
+        return Calibration(pins, 1.0, _ece(before), _ece(before), before, few)
     cooled = Guesses.of(
         [
             each.tempered(Guesses.of(guesses[:nth] + guesses[nth + 1 :]).temperature())
@@ -197,7 +203,7 @@ def _sent(problem: Problem, fit: Fit, flows: Flows) -> tuple[Guesses, Ints]:
         request * len(flows.names) + flows.of_build[problem.edge_build[fit.edge]], return_inverse=True
     )
     of_request, flow = np.divmod(keys, len(flows.names))
-    probability = np.bincount(row, fit.probability, len(keys))
+    probability: Floats = np.bincount(row, fit.probability, len(keys))
     sent = Guesses(of_request, flow, probability, np.zeros(len(keys), dtype=bool))
     return sent.tempered(1.0), row
 
@@ -228,7 +234,8 @@ def _reliability(guesses: Guesses) -> pl.DataFrame:
         .sort("request", "predicted", descending=[False, True])
         .unique("request", keep="first")
     )
-    bins = top.sort("predicted", "request").with_columns(bin=pl.int_range(pl.len()) * _BINS // pl.len())
+    count = max(1, min(_BINS, len(top) // _PER_BIN))
+    bins = top.sort("predicted", "request").with_columns(bin=pl.int_range(pl.len()) * count // pl.len())
     found = bins.group_by("bin").agg(
         pl.col("predicted").mean(), observed=pl.col("right").mean(), requests=pl.len().cast(pl.Int64)
     )

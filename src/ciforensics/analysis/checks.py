@@ -1,9 +1,9 @@
 """Does the model fit? What half of the time the fit says of the other half, against what was there.
 
-Posterior predictive checks (Gelman et al. 2013, "Bayesian Data Analysis", ch. 6), on time that the fit has not
-seen: time is cut into blocks longer than the window, the model is fitted to every other block, and says how
-many requests it expects in those between, by url and hour and by delay. They need no keys. They tell whether the
-probabilities can be right, not that they are.
+Posterior predictive checks (Gelman et al. 2013, "Bayesian Data Analysis", ch. 6), on time that the fit has
+not seen: time is cut into blocks longer than the window, the model is fitted to every other block, and says how
+many requests it expects in those between, by url and hour and by delay. They need no keys. They tell whether
+the probabilities can be right, not that they are.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import numpy as np
 import polars as pl
 
 from ciforensics.analysis import model
-from ciforensics.analysis.intervals import Blocks, only_of
+from ciforensics.analysis.blocks import Blocks, only_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from polars._typing import SchemaDict as Schema
 
     from ciforensics.analysis.evidence import Evidence
     from ciforensics.analysis.model import Fit
@@ -33,14 +35,14 @@ FAR = 3.0
 _SMALL = 5.0  # expected requests of a cell that stands alone
 _WORST = 10
 _LATE = 0.9  # of the window
-_DELAYS = {
+_DELAYS: Schema = {
     "delay_s": pl.Int64,
     "to_s": pl.Int64,
     "observed": pl.Float64,
     "expected": pl.Float64,
     "z": pl.Float64,
 }
-_COUNTS = {
+_COUNTS: Schema = {
     "url": pl.String,
     "user_agent": pl.String,
     "hour": pl.Datetime("us"),
@@ -56,7 +58,7 @@ class Checks:
 
     Attributes:
         delays: requests that the model gives to builds (`observed`) by delay from `delay_s` to `to_s` after
-            the build's start, how many it `expected`, and by how many standard deviations the two differ (`z`).
+            the build's start, how many it `expected`, and how many standard deviations they differ by (`z`).
         late: share of the delays in the last tenth of the window; if large, the window is too short.
         worst: the ten counts by `url`, `user_agent` and `hour` that are furthest from what was `expected`.
             No `hour`: all its quiet hours in one; no `url` either: all quiet ones in one.
@@ -112,9 +114,11 @@ def checks(evidence: Evidence, fit: Fit) -> Checks:
         counts[1] += background + _sent(evidence, blocks, fitted, mass, 1 - seen)
         counts[2] += background
     rows = _cells(evidence, counts)
-    far = float((rows["z"].abs() > FAR).mean() or 0.0) if len(rows) else 0.0
+    far = (rows["z"].abs() > FAR).sum() / max(1, len(rows))
     worst = rows.sort(pl.col("z").abs(), *_COUNTS, descending=True).head(_WORST)
-    told = f"{far:.1%} of {len(rows):,} counts by url and hour are more than 3 standard deviations off"
+    told = (
+        f"{100 * far:.1f} % of {len(rows):,} counts by url and hour are more than 3 standard deviations off"
+    )
     return Checks(
         pl.DataFrame(
             {
@@ -130,13 +134,14 @@ def checks(evidence: Evidence, fit: Fit) -> Checks:
         worst,
         far,
         len(rows),
-        f"{told} (by chance 0.3 %); {late:.1%} of the delays are in the last tenth of the window",
+        f"{told} (by chance 0.3 %); {100 * late:.1f} % of the delays are in the last tenth of the window",
     )
 
 
 def _builds(problem: Problem) -> Floats:
     """Builds of each task that count."""
-    return np.bincount(problem.task, problem.exposure, problem.n_tasks)
+    found: Floats = np.bincount(problem.task, problem.exposure, problem.n_tasks)
+    return found
 
 
 def _late(fit: Fit, problem: Problem) -> float:
@@ -178,8 +183,7 @@ def _sent(evidence: Evidence, blocks: Blocks, fit: Fit, mass: Floats, weights: F
 
 def _cells(evidence: Evidence, counts: Floats) -> pl.DataFrame:
     """A row for each url, user agent and hour of which enough is expected; the others in one."""
-    observed, expected, background = counts
-    alone = expected >= _SMALL
+    alone = counts[1] >= _SMALL
     shard, hour = np.nonzero(alone)
     rest = np.where(alone, 0, counts).sum(axis=2)
     apart = rest[1] >= _SMALL

@@ -45,8 +45,9 @@ class Links:
         certainty: how many of the other's `requests`, and which `share`, have a `best_partner` of which
             probability; how many `candidates` on average; and in which share of them the nearest in time, any
             one if several are equally near, would be another row (`nearest_is_another`).
-        examples: three of the other's requests (`example`): the least certain, the one with the most
-            candidates, the one with the fewest; each with its likeliest candidates, four at most.
+        examples: up to three of the other's requests (`example`): the least certain, the one with the most
+            candidates, the one with the fewest; each with its likeliest candidates (`candidate`: file and line
+            in the observer's log), four at most.
         chains: for each `basis` how many of the observer's 401s (`unauthorized`) have it (`with_key`), of how
             many the client's pod is known (`with_pod`), and of how many the run (`with_run`).
         unlinked: how many `rows`, and which `share` of their source's, neither a key nor a partner links to
@@ -158,7 +159,7 @@ def _verdicts(con: duckdb.DuckDBPyConnection, source: str, other: str, judged: p
         ) AS r
         LEFT JOIN told AS t ON t.file_id = r.file_id AND t.line_no = r.line_no
         GROUP BY 1, 2
-        ORDER BY r.source = $1, r.source, requests DESC, 2
+        ORDER BY r.source <> $1, requests DESC, 2
     """
     alone = _NO_OTHER if other == _NOBODY else _ALONE
     return pl.DataFrame(con.sql(sql, params=[source, other, alone]))
@@ -205,13 +206,13 @@ def _examples(con: duckdb.DuckDBPyConnection, pairs: pl.DataFrame) -> pl.DataFra
         )
     )
     sql = """
-        SELECT c.example, o.ts AS other_ts, o.client_ip, o.url, c.candidates, parse_filename(f.path) AS file,
-            c.line_no, r.ts, c.lag_s, c.nearest, c.probability
+        SELECT c.example, o.client_ip, o.path, c.candidates,
+            parse_filename(f.path) || ':' || CAST(c.line_no AS VARCHAR) AS candidate,
+            c.lag_s, c.nearest, c.probability
         FROM chosen AS c
         JOIN requests AS o ON o.file_id = c.other_file_id AND o.line_no = c.other_line_no
-        JOIN requests AS r ON r.file_id = c.file_id AND r.line_no = c.line_no
         JOIN files AS f ON f.file_id = c.file_id
-        ORDER BY c.example, c.probability DESC, file, c.line_no
+        ORDER BY c.example, c.probability DESC, candidate
     """
     return pl.DataFrame(con.sql(sql))
 

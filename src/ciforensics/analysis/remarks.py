@@ -41,9 +41,9 @@ def _remarks(found: Attribution) -> Iterator[Sentence]:
         )
     if not len(found.fit.edge):
         return
-    yield sentence("The probabilities are {verdict}.", verdict=found.calibration.verdict)
+    yield Sentence(f"The probabilities are {found.calibration.verdict}.", "sentence")
     if found.expected:
-        yield sentence("{text}", text=found.expected.text)
+        yield Sentence(found.expected.text, "sentence")
     delays = found.fit.delays.by_pair * found.evidence.problem.bins.widths
     late = float(
         (delays[:, -3:].sum(axis=1) * found.fit.requests).sum() / max(found.fit.requests.sum(), 1e-9)

@@ -14,6 +14,7 @@ import polars as pl
 
 from ciforensics.charts import drawing
 from ciforensics.charts.attribution import clues
+from ciforensics.charts.calibration import expected_counts, intervals, reliability
 from ciforensics.charts.drawing import Chart
 from ciforensics.display import Data, sentence, visible
 
@@ -21,7 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-__all__ = ["Chart", "clues", "over_time", "ranked", "rates", "timeline"]
+__all__ = [
+    "Chart",
+    "clues",
+    "expected_counts",
+    "intervals",
+    "over_time",
+    "ranked",
+    "rates",
+    "reliability",
+    "timeline",
+]
 
 
 def over_time(

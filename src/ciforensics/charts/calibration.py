@@ -14,6 +14,7 @@ _NOBODY = "unattributed"
 _PERCENT = "format(datum.value * 100, '.0f') + ' %'"
 _CORNER = 0.99
 _SIDE = 420
+_SHOWN = 0.05  # a day; less is a rounding error of the model's
 
 
 def reliability(data: Data, *, title: str, subtitle: str = "") -> Chart:
@@ -75,7 +76,7 @@ def _noted(frame: pl.DataFrame, hue: str) -> str:
     """The name, and how many points lie on one another where all is certain."""
     points = frame.filter(pl.col("color") == hue)
     certain = points.filter((pl.col("predicted") >= _CORNER) & (pl.col("observed") >= _CORNER)).height
-    return f"{hue}: {certain} of {points.height} points above {_CORNER:.0%}" if certain > 1 else hue
+    return f"{hue}: {certain} of {points.height} points above {_CORNER * 100:.0f} %" if certain > 1 else hue
 
 
 def _area(frame: pl.DataFrame) -> alt.Scale:
@@ -193,6 +194,7 @@ def intervals(
     ends = frame.group_by("label").agg(
         pl.col("per_day", "challenges_per_day", "refused_per_day").sum(),
         *(pl.when(one).then(pl.col(name).first()).alias(name) for name in ("low", "high")),
+        dot=pl.when(one).then(pl.col("per_day").first()),
     )
     ends = pl.DataFrame({"label": labels}).join(ends, on="label", how="left", maintain_order="left")
     ends = ends.with_columns(
@@ -204,7 +206,7 @@ def intervals(
         refused="refused_per_day",
         unknown=(pl.col("per_day") - pl.col("challenges_per_day") - pl.col("refused_per_day")).clip(0),
     ).unpivot(index="label", variable_name="color", value_name="y")
-    parts = parts.filter(pl.col("y") > 0.005 * pl.col("y").max())
+    parts = parts.filter(pl.col("y") >= _SHOWN)
     hues = [hue for hue in ("challenge", "refused", "unknown") if hue in parts["color"]]
     notes = {hue: f"{hue} ({_rounded(drawing.total(parts, 'color', hue))})" for hue in hues}
     lanes = alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(grid=False))
@@ -215,7 +217,7 @@ def intervals(
         .mark_bar(height=14, opacity=0.75)
         .encode(x=length, y=lanes, color=drawing.colored(notes), order="rank:Q"),
         base.mark_rule(strokeWidth=2, color=drawing.INK).encode(x="low:Q", x2="high:Q"),
-        base.mark_point(filled=True, size=45, opacity=1, color=drawing.INK).encode(x="per_day:Q"),
+        base.mark_point(filled=True, size=45, opacity=1, color=drawing.INK).encode(x="dot:Q"),
         base.transform_calculate(end="max(datum.per_day, datum.high)")
         .mark_text(align="left", dx=8)
         .encode(x="end:Q", text="text:N"),

@@ -8,8 +8,12 @@ WITH shared AS (
 busy AS (
     SELECT bucket, count(*) AS n_sources FROM covered_times GROUP BY bucket
 ),
+-- A job or a pod is not over with the stretch in which it began.
+lasting AS (
+    SELECT source FROM jobs UNION SELECT source FROM pods
+),
 judged AS (
-    SELECT r.source, r.file_id, r.line_no, r.ts, c.n_sources,
+    SELECT r.source, r.file_id, r.line_no, r.ts, c.n_sources = 1 AND t.source IS NULL AS out_of_time,
         o.key IS NULL AND n.key IS NULL AND w.key IS NULL AND a.key IS NULL AND p.key IS NULL AND q.key IS NULL AS alone,
         concat_ws(', ',
             CASE WHEN r.orchestration_id IS NOT NULL THEN 'orchestration_id' END,
@@ -25,6 +29,7 @@ judged AS (
     LEFT JOIN shared AS a ON a.key = 'client_ip' AND a.value = r.client_ip
     LEFT JOIN shared AS p ON p.key = 'connection' AND p.value = r.connection
     LEFT JOIN shared AS q ON q.key = 'request_id' AND q.value = r.request_id
+    LEFT JOIN lasting AS t ON t.source = r.source
     LEFT JOIN span_buckets AS b ON b.source IS NULL
     LEFT JOIN busy AS c ON c.bucket = make_timestamp(
         date_diff('microsecond', TIMESTAMP '1970-01-01 00:00:00', r.ts) // b.bucket_us * b.bucket_us
@@ -32,7 +37,7 @@ judged AS (
 )
 SELECT source, file_id, line_no, ts,
     CASE
-        WHEN n_sources = 1 THEN 'no other source saw anything then'
+        WHEN out_of_time THEN 'no other source saw anything then'
         WHEN keys = '' THEN 'carries no key'
         ELSE 'no other source names its ' || keys
     END AS reason

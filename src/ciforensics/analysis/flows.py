@@ -1,0 +1,69 @@
+"""Workflows by number, and how many requests each of them sent.
+
+Those that always run together are one, as they cannot be told apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from ciforensics.analysis.evidence import name
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ciforensics.analysis.evidence import Evidence
+    from ciforensics.analysis.model import Fit
+    from ciforensics.analysis.steps import Problem
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+_KEYS = ("ci_repo", "workflow")
+
+
+@dataclass(frozen=True, eq=False)
+class Flows:
+    """Workflows by number, and whose each build and each request with a key is.
+
+    Attributes:
+        names: `name`, `ci_repo` and `workflow` as `Attribution.workflows` has them.
+        of_build: of each build.
+        of_request: of each request with a key, else that of what no known build sent.
+        nobody: the number of what no known build sent.
+    """
+
+    names: pl.DataFrame
+    of_build: Ints
+    of_request: Ints
+    nobody: int
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> Flows:
+        """The workflows of a case."""
+        builds = evidence.builds.select(*_KEYS, "group")
+        keyed = pl.when(pl.col("basis").is_not_null())
+        asked = evidence.requests.select(keyed.then(pl.col(key)).alias(key) for key in _KEYS)
+        groups = builds.drop_nulls("group").unique(_KEYS, keep="first")
+        asked = asked.join(groups, on=_KEYS, how="left", nulls_equal=True, maintain_order="left")
+        nobody = pl.DataFrame([[None]] * 3, schema=dict.fromkeys(builds.columns, pl.String))
+        rows = pl.concat([builds, asked, nobody]).with_columns(name=pl.coalesce("group", name()))
+        several = pl.col(_KEYS).drop_nulls().unique().sort().str.join(" or ").replace("", None)
+        names = rows.group_by("name").agg(several).sort("name")
+        flow = rows["name"].rank("dense").to_numpy().astype(np.int64) - 1
+        return cls(names, flow[: len(builds)], flow[len(builds) : -1], int(flow[-1]))
+
+    def counts(self, problem: Problem, fit: Fit, kind: NDArray[Any], kinds: int) -> Floats:
+        """Expected requests by workflow and some kind of request, shape (workflows, kinds)."""
+        weight = np.where(problem.pinned, 0, problem.weight)
+        request = problem.edge_request[fit.edge]
+        sent = fit.probability * weight[request]
+        rest = np.where(problem.pinned, problem.weight, fit.unexplained * weight)
+        flow = np.concatenate([self.of_build[problem.edge_build[fit.edge]], self.of_request])
+        cell = flow * kinds + np.concatenate([kind[request], kind])
+        found: Floats = np.bincount(cell, np.concatenate([sent, rest]), len(self.names) * kinds)
+        return found.reshape(len(self.names), kinds)
