@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ciforensics as ci
-from ciforensics.analysis.expected import expected, expected_for
+from ciforensics.analysis.expected import expected, expected_for, median_delay
 
 if TYPE_CHECKING:
     from conftest import Build
@@ -62,6 +62,13 @@ def test_more_evidence_and_fewer_builds_at_once_help() -> None:
     assert hour.share_error > day.share_error > quiet.share_error
 
 
+def test_builds_that_fetch_at_once_are_told_apart_like_fewer_that_take_their_time() -> None:
+    slow = expected(builds_per_hour=200, hours=24, coverage=1, delay_s=25)
+    fast = expected(builds_per_hour=2000, hours=2.4, coverage=1, delay_s=2.5)
+    assert (fast.top1, fast.best_top1) == pytest.approx((slow.top1, slow.best_top1))
+    assert expected(builds_per_hour=2000, hours=2.4, coverage=1).top1 < fast.top1
+
+
 @pytest.mark.parametrize(
     ("builds_per_hour", "hours", "coverage", "beyond"),
     [
@@ -83,12 +90,10 @@ def test_where_nothing_alike_was_tried_the_answer_says_so(
 
 def test_the_sentence_holds_what_was_asked_and_what_is_to_be_expected() -> None:
     found = expected(builds_per_hour=1612, hours=24, coverage=0.97)
-    assert found.text.startswith(
-        "With about 1,612 builds an hour over 24 h, 97 % of them known, made-up fleets"
-    )
-    assert (
-        f"get {found.top1:.2f} of the 401s without a key right ({found.best_top1:.2f} at best)" in found.text
-    )
+    begins = "With about 1,612 builds an hour over 24 h, 97 % of them known, and 401s 25 s after their start"
+    assert found.text.startswith(begins)
+    right = f"get {found.top1:.2f} of the 401s without a key right ({found.best_top1:.2f} at best)"
+    assert right in found.text
     assert found.text.endswith(f"with a share error of {found.share_error:.2f}.")
 
 
@@ -137,6 +142,11 @@ def test_a_case_knows_its_builds_and_hours_and_guesses_its_coverage(case: Build)
     assert half is not None
     assert half.coverage == pytest.approx(0.5)
     assert half.builds_per_hour == pytest.approx(2 * whole.builds_per_hour)
+
+
+def test_the_median_delay_is_the_one_that_the_requests_had(case: Build) -> None:
+    found = ci.attribute(case(**two_hours_of_builds()))
+    assert median_delay(found.fit, found.evidence.problem.bins) == pytest.approx(20, abs=2)
 
 
 def test_of_a_case_of_which_nothing_is_attributed_nothing_is_expected(case: Build) -> None:

@@ -85,7 +85,7 @@ def test_another_seed_makes_another_day() -> None:
 
 
 def test_the_samples_stay_small_and_every_file_is_in_the_readme() -> None:
-    assert sum(map(len, FILES.values())) < 1_200_000
+    assert sum(map(len, FILES.values())) < 1_300_000
     readme = (SAMPLES / "README.md").read_text()
     assert [name for name in FILES if name not in readme] == []
 
@@ -324,7 +324,7 @@ def test_saved_jobs_and_pods_hold_an_address_one_after_the_other_and_outlast_the
     jobs = {job["runner_name"]: job for job in objects("jobs.jsonl")[0]}
     pods = json.loads(FILES["pods.json"])["items"]
     assert [pod["metadata"]["name"] for pod in pods] == list(jobs)
-    assert {pod["spec"]["nodeName"] for pod in pods} == {"ci-node-d", "ci-node-e"}
+    assert {pod["spec"]["nodeName"] for pod in pods} == {"ci-node-a", "ci-node-d"}
     builds = {build.pod: build for build in sample_fleet().builds}
     held: dict[str, datetime] = {}
     for pod in pods:
@@ -419,7 +419,7 @@ def test_a_fleet_of_one_workflow_and_one_of_thousands_can_be_drawn() -> None:
     assert len(random_parameters(seed=1, workflows=1).workflows) == 1
     many = random_parameters(seed=1, workflows=3_000).workflows
     assert len({flow.repo for flow in many}) == 3_000
-    assert len({errand.target for flow in many for errand in flow.errands}) == 2_105
+    assert len({errand.target for flow in many for errand in flow.errands}) == 2_101
 
 
 def test_no_log_of_a_fleet_without_proxies_and_streams_is_made_up() -> None:

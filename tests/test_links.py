@@ -13,6 +13,7 @@ import ciforensics as ci
 
 if TYPE_CHECKING:
     import duckdb
+
     from conftest import Build
 
 HEADER = "timestamp,method,url,status,user_agent\n"
@@ -101,7 +102,9 @@ def whole(case: Build) -> duckdb.DuckDBPyConnection:
 # keys
 
 
-def test_two_sources_are_linked_by_each_value_of_a_key_that_both_name(whole: duckdb.DuckDBPyConnection) -> None:
+def test_two_sources_are_linked_by_each_value_of_a_key_that_both_name(
+    whole: duckdb.DuckDBPyConnection,
+) -> None:
     assert rows(whole, "FROM link_keys") == [
         ("client_ip", "mitmproxy", "pods", 1, 12, 12, 2, 1),
         ("run_id", "docker_wrapper", "jobs", 1, 2, 1, 1, 1),
@@ -123,7 +126,9 @@ def test_an_orchestration_id_is_the_same_key_as_a_client_spells_it(case: Build) 
         csv=HEADER + csv_line("08:00:01", "lib", agent=agent),
         wrapper=lines(built("08:00:00", "7", orchestration_id="12AB.build (default)")),
     )
-    assert rows(con, "FROM link_keys") == [("orchestration_id", "docker_wrapper", "github_csv", 1, 1, 1, 1, 1)]
+    assert rows(con, "FROM link_keys") == [
+        ("orchestration_id", "docker_wrapper", "github_csv", 1, 1, 1, 1, 1)
+    ]
 
 
 def test_each_source_shows_how_many_of_its_rows_carry_a_key(whole: duckdb.DuckDBPyConnection) -> None:
@@ -147,7 +152,9 @@ def test_what_a_second_export_repeats_counts_once_among_the_keys(case: Build) ->
 
 
 def test_a_job_covers_the_time_that_it_ran_and_not_only_its_start(whole: duckdb.DuckDBPyConnection) -> None:
-    [covered] = rows(whole, "SELECT requests, unauthorized, share FROM covered_requests WHERE source = 'jobs'")
+    [covered] = rows(
+        whole, "SELECT requests, unauthorized, share FROM covered_requests WHERE source = 'jobs'"
+    )
     assert covered == (12, 12, 0.5)
 
 
@@ -162,7 +169,9 @@ def test_a_source_of_another_day_covers_no_request(case: Build) -> None:
 # the same request
 
 
-def test_the_observer_comes_first_and_then_the_other_who_saw_requests(whole: duckdb.DuckDBPyConnection) -> None:
+def test_the_observer_comes_first_and_then_the_other_who_saw_requests(
+    whole: duckdb.DuckDBPyConnection,
+) -> None:
     assert rows(whole, "SELECT source FROM observers") == [("github_csv",), ("mitmproxy",)]
     by_proxy = "SELECT source FROM observers(p_observer := 'mitmproxy')"
     assert rows(whole, by_proxy) == [("mitmproxy",), ("github_csv",)]
@@ -178,7 +187,9 @@ def test_requests_that_both_saw_are_pinned_and_the_others_are_in_one_log_only(
         ("github_csv", "pinned", 12),
         ("mitmproxy", "pinned", 12),
     ]
-    assert found.certainty.select("best_partner", "requests", "candidates").rows() == [("0.99 or more", 12, 1.0)]
+    assert found.certainty.select("best_partner", "requests", "candidates").rows() == [
+        ("0.99 or more", 12, 1.0)
+    ]
 
 
 def test_of_several_rows_that_are_equally_near_the_nearest_is_mostly_another(case: Build) -> None:

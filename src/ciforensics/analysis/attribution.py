@@ -138,7 +138,9 @@ class Attribution:
     def expected(self) -> Expected | None:
         """How right made-up fleets with as much evidence get it; None where there is nothing to go by."""
         unattributed = self.summary["unattributed"][0]
-        return None if unattributed is None else expected.expected_for(self.evidence, unattributed=unattributed)
+        return (
+            None if unattributed is None else expected.expected_for(self.evidence, unattributed=unattributed)
+        )
 
     @cached_property
     def examples(self) -> pl.DataFrame:

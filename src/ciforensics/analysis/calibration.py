@@ -24,6 +24,7 @@ from ciforensics.analysis import model
 from ciforensics.analysis.blocks import Blocks
 from ciforensics.analysis.evidence import unpinned
 from ciforensics.analysis.flows import Flows
+from ciforensics.analysis.steps import summed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,9 +64,9 @@ class Calibration:
         ece: expected calibration error of the likeliest workflow's probability, recalibrated if that helps;
             None without a check.
         ece_before: the same, of the probabilities as the model says them.
-        reliability: of 100 keyed requests or more, in up to ten bins of as many `requests` the likeliest workflow's probability (`predicted`) and
-            how often it was the right one (`observed`, with a 95 % interval from `low` to `high`), before
-            and, if that helps, after (`recalibrated`).
+        reliability: of 100 keyed requests or more, in up to ten bins of as many `requests` the likeliest
+            workflow's probability (`predicted`) and how often it was the right one (`observed`, with a 95 %
+            interval from `low` to `high`), before and, if that helps, after (`recalibrated`).
         verdict: a sentence.
     """
 
@@ -203,7 +204,7 @@ def _sent(problem: Problem, fit: Fit, flows: Flows) -> tuple[Guesses, Ints]:
         request * len(flows.names) + flows.of_build[problem.edge_build[fit.edge]], return_inverse=True
     )
     of_request, flow = np.divmod(keys, len(flows.names))
-    probability: Floats = np.bincount(row, fit.probability, len(keys))
+    probability = summed(row, fit.probability, len(keys))
     sent = Guesses(of_request, flow, probability, np.zeros(len(keys), dtype=bool))
     return sent.tempered(1.0), row
 

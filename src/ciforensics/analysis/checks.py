@@ -1,9 +1,9 @@
 """Does the model fit? What half of the time the fit says of the other half, against what was there.
 
 Posterior predictive checks (Gelman et al. 2013, "Bayesian Data Analysis", ch. 6), on time that the fit has
-not seen: time is cut into blocks longer than the window, the model is fitted to every other block, and says how
-many requests it expects in those between, by url and hour and by delay. They need no keys. They tell whether
-the probabilities can be right, not that they are.
+not seen: time is cut into blocks longer than the window, the model is fitted to every other block, and says
+how many requests it expects in those between, by url and hour and by delay. They need no keys. They tell
+whether the probabilities can be right, not that they are.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import polars as pl
 
 from ciforensics.analysis import model
 from ciforensics.analysis.blocks import Blocks, only_of
+from ciforensics.analysis.steps import summed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
     from polars._typing import SchemaDict as Schema
 
     from ciforensics.analysis.evidence import Evidence
@@ -114,7 +114,7 @@ def checks(evidence: Evidence, fit: Fit) -> Checks:
         counts[1] += background + _sent(evidence, blocks, fitted, mass, 1 - seen)
         counts[2] += background
     rows = _cells(evidence, counts)
-    far = (rows["z"].abs() > FAR).sum() / max(1, len(rows))
+    far = float((rows["z"].abs() > FAR).sum()) / max(1, len(rows))
     worst = rows.sort(pl.col("z").abs(), *_COUNTS, descending=True).head(_WORST)
     told = (
         f"{100 * far:.1f} % of {len(rows):,} counts by url and hour are more than 3 standard deviations off"
@@ -130,7 +130,7 @@ def checks(evidence: Evidence, fit: Fit) -> Checks:
             },
             schema=_DELAYS,
         ),
-        late,
+        float(late),
         worst,
         far,
         len(rows),
@@ -140,8 +140,7 @@ def checks(evidence: Evidence, fit: Fit) -> Checks:
 
 def _builds(problem: Problem) -> Floats:
     """Builds of each task that count."""
-    found: Floats = np.bincount(problem.task, problem.exposure, problem.n_tasks)
-    return found
+    return summed(problem.task, problem.exposure, problem.n_tasks)
 
 
 def _late(fit: Fit, problem: Problem) -> float:

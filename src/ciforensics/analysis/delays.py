@@ -46,7 +46,7 @@ class Bins:
 
         Example:
             >>> Bins.up_to(30).edges[-6:].tolist()
-            [20, 22, 25, 28, 31, 35]
+            [19, 21, 24, 27, 30, 34]
         """
         edges = [0]
         while edges[-1] <= window_s:

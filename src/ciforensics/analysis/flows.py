@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from ciforensics.analysis.evidence import name
+from ciforensics.analysis.steps import summed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,5 +66,5 @@ class Flows:
         rest = np.where(problem.pinned, problem.weight, fit.unexplained * weight)
         flow = np.concatenate([self.of_build[problem.edge_build[fit.edge]], self.of_request])
         cell = flow * kinds + np.concatenate([kind[request], kind])
-        found: Floats = np.bincount(cell, np.concatenate([sent, rest]), len(self.names) * kinds)
+        found = summed(cell, np.concatenate([sent, rest]), len(self.names) * kinds)
         return found.reshape(len(self.names), kinds)

@@ -1,10 +1,10 @@
 """How sure the numbers of a workflow are: the same log, had other hours of it been recorded.
 
-Block bootstrap (Künsch 1989, "The jackknife and the bootstrap for general stationary observations"; Davison and
-Hinkley 1997, "Bootstrap Methods and their Application", ch. 8): time is cut into blocks longer than a build's
-requests take, blocks are drawn with replacement, and the model is fitted anew to what they hold. So chance is
-in it twice: which builds ran and what they sent, and what the model made of it. Which pairs take part in the
-model is not asked anew (measured: it would make the intervals 8 % wider).
+Block bootstrap (Künsch 1989, "The jackknife and the bootstrap for general stationary observations"; Davison
+and Hinkley 1997, "Bootstrap Methods and their Application", ch. 8): time is cut into blocks longer than a
+build's requests take, blocks are drawn with replacement, and the model is fitted anew to what they hold. So
+chance is in it twice: which builds ran and what they sent, and what the model made of it. Which pairs take
+part in the model is not asked anew (measured: it would make the intervals 8 % wider).
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def intervals(
 ) -> pl.DataFrame:
     """Says between what bounds each workflow's 401s a day are.
 
-    It is what a workflow sends in the long run, at the rate at which it was built, that lies between `low` and
-    `high`; not how many it happened to send on the days that were recorded, which is known better. What no
-    known build sent is the row without `ci_repo`. Requests whose run a key names count as they are.
+    It is what a workflow sends in the long run, at the rate at which it was built, that lies between `low`
+    and `high`; not how many it happened to send on the days that were recorded, which is known better. What
+    no known build sent is the row without `ci_repo`. Requests whose run a key names count as they are.
 
     Args:
         found: an attribution.
@@ -52,8 +52,8 @@ def intervals(
         level: how often the interval shall hold the truth.
 
     Returns:
-        Of each workflow (`ci_repo`, `workflow`), most first: its 401s a day (`per_day`) and an interval (`low`,
-        `high`; NULL where less was recorded than ten blocks of twice the window), and of these
+        Of each workflow (`ci_repo`, `workflow`), most first: its 401s a day (`per_day`) and an interval
+        (`low`, `high`; NULL where less was recorded than ten blocks of twice the window), and of these
         `challenges_per_day` and `refused_per_day`.
 
     Raises:
@@ -113,7 +113,7 @@ def _drawn(found: Attribution, blocks: Blocks, flows: Flows, replicates: int, se
 
 
 def _bounds(drawn: Floats, by_block: Floats, level: float) -> tuple[Floats, Floats]:
-    """Quantiles of what was drawn, accelerated (Efron 1987) and expanded (Hesterberg 2015), as blocks are few.
+    """Quantiles of what was drawn, accelerated (Efron 1987) and expanded (Hesterberg 2015): blocks are few.
 
     The bias of BCa is taken to be its acceleration, as it is of a mean. Counted from the replicates it would
     double an error: a request that is drawn twice looks like a habit, so replicates name nobody too seldom.

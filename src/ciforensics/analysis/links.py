@@ -46,8 +46,8 @@ class Links:
             probability; how many `candidates` on average; and in which share of them the nearest in time, any
             one if several are equally near, would be another row (`nearest_is_another`).
         examples: up to three of the other's requests (`example`): the least certain, the one with the most
-            candidates, the one with the fewest; each with its likeliest candidates (`candidate`: file and line
-            in the observer's log), four at most.
+            candidates, the one with the fewest; each with its likeliest candidates (`candidate`: file and
+            line in the observer's log), four at most.
         chains: for each `basis` how many of the observer's 401s (`unauthorized`) have it (`with_key`), of how
             many the client's pod is known (`with_pod`), and of how many the run (`with_run`).
         unlinked: how many `rows`, and which `share` of their source's, neither a key nor a partner links to

@@ -50,7 +50,7 @@ class SpikeAndSlab:
     Example:
         >>> prior = SpikeAndSlab(active=0.1, mean=1.0, shape=2.0)
         >>> prior.rates(np.array([95.0, 1.0]), np.array([100.0, 100.0])).round(3).tolist()
-        [0.951, 0.0]
+        [0.946, 0.003]
     """
 
     active: float

@@ -136,7 +136,8 @@ def expected_counts(
         height=260,
     )
     said = sentence(
-        "{title} {o} observed, {e} expected; most per second at {a} to {b} s: {most} observed, {there} expected.",
+        "{title} {o} observed, {e} expected; most per second at {a} to {b} s: {most} observed, "
+        "{there} expected.",
         title=title,
         o=drawing.number(round(float(frame["observed"].sum()), 1)),
         e=drawing.number(round(float(frame["expected"].sum()), 1)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from itertools import count
@@ -81,6 +82,25 @@ def theme() -> alt.theme.ThemeConfig:
     return alt.theme.ThemeConfig(config=config)  # type: ignore[typeddict-item]
 
 
+def packed(png: bytes) -> bytes:
+    """The same picture in a quarter of the bytes: vl-convert packs its pixels for speed, not for keeping."""
+    at, before, pixels, after = 8, png[:8], b"", b""
+    while at < len(png):
+        end = at + 12 + int.from_bytes(png[at : at + 4], "big")  # length, kind, data, checksum
+        if png[at + 4 : at + 8] == b"IDAT":
+            pixels += png[at + 8 : end - 4]
+        elif pixels:
+            after += png[at:end]
+        else:
+            before += png[at:end]
+        at = end
+    if not pixels:
+        return png
+    chunk = b"IDAT" + zlib.compress(zlib.decompress(pixels), 9)
+    size, check = len(chunk) - 4, zlib.crc32(chunk)
+    return before + size.to_bytes(4, "big") + chunk + check.to_bytes(4, "big") + after
+
+
 @dataclass(frozen=True)
 class Chart:
     """A finished chart.
@@ -96,7 +116,7 @@ class Chart:
     def png(self) -> bytes:
         """The picture, at twice the size that it is shown at."""
         with alt.theme.enable("ciforensics"), alt.data_transformers.enable("default", max_rows=None):
-            return vl_convert.vegalite_to_png(self.spec.to_dict(validate=False), scale=SCALE)
+            return packed(vl_convert.vegalite_to_png(self.spec.to_dict(validate=False), scale=SCALE))
 
     def save(self, path: Path) -> None:
         """Writes the picture into a file."""

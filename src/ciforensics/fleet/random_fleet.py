@@ -45,7 +45,7 @@ MEDIAN_S = 25.0
 """Median delay of a fetch in the whole fleet, in seconds after the build's start."""
 
 ALWAYS, OFTEN = 0.6, (0.3, 0.95)
-"""Share of the dependencies that nearly every build fetches, and in which share of the builds the others are."""
+"""Share of the dependencies that nearly every build fetches; in which share of the builds the others are."""
 
 SPREAD = 0.4
 """Sigma of the log-normal spread of the median delays, one for each workflow and dependency."""

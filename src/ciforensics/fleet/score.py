@@ -77,7 +77,9 @@ def score(truth: pl.DataFrame, attribution: pl.DataFrame) -> Score:
     runs = _judged(_summed(attribution, "run_id"), truth, "run_id")
     pinned = runs.clear()
     if "basis" in attribution.columns:
-        pinned = runs.join(_likeliest(attribution).filter(~pl.col("basis").is_in(INEXACT)), on="line_no", how="semi")
+        pinned = runs.join(
+            _likeliest(attribution).filter(~pl.col("basis").is_in(INEXACT)), on="line_no", how="semi"
+        )
     return Score(
         requests=truth.height,
         top1=_mean(top["right"]),
