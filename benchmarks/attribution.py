@@ -126,7 +126,7 @@ SPEED = (  # builds an hour, hours, at most so many seconds and MB
 GROWTH = 11
 """Ten times the 401s may take so many times as long."""
 
-BUILDS_PER_HOUR, COVERAGE = (20, 60, 200, 600, 2000), (0.5, 0.7, 0.9, 1)
+BUILDS_PER_HOUR, COVERAGE = (20, 60, 200, 600, 2000, 4000), (0.5, 0.7, 0.9, 1)
 BUILDS = {60: 8, 250: 4, 1000: 3, 4000: 2, 12_000: 1}
 """In all hours together, and how many fleets make a mean."""
 
@@ -335,7 +335,10 @@ def drawn(rows: pl.DataFrame, sweeps: dict[str, list[Setting]]) -> drawing.Chart
         else:
             kind: Literal["linear", "log"] = "linear" if axis == "coverage" else "log"
             marks = alt.Axis(
-                values=of[axis].to_list(), grid=False, format=",.1~%" if kind == "linear" else ","
+                values=of[axis].to_list(),
+                grid=False,
+                labelOverlap=False,
+                format=",.1~%" if kind == "linear" else ",",
             )
             x = alt.X(
                 f"{axis}:Q", title=AXES[axis], axis=marks, scale=alt.Scale(type=kind, nice=False, zero=False)
@@ -347,7 +350,7 @@ def drawn(rows: pl.DataFrame, sweeps: dict[str, list[Setting]]) -> drawing.Chart
             color = alt.Color("answer:N", scale=hues)
             panels.append(
                 alt.Chart(shown)
-                .mark_line(point=True)
+                .mark_line(point=True, strokeWidth=0 if axis == "delays" else 2)
                 .encode(x=x, y=y, color=color)
                 .properties(width=220, height=130)
             )

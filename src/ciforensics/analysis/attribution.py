@@ -138,9 +138,10 @@ class Attribution:
     def expected(self) -> Expected | None:
         """How right made-up fleets with as much evidence get it; None where there is nothing to go by."""
         unattributed = self.summary["unattributed"][0]
-        return (
-            None if unattributed is None else expected.expected_for(self.evidence, unattributed=unattributed)
-        )
+        if unattributed is None:
+            return None
+        delay_s = expected.median_delay(self.fit, self.evidence.problem.bins)
+        return expected.expected_for(self.evidence, unattributed=unattributed, delay_s=delay_s)
 
     @cached_property
     def examples(self) -> pl.DataFrame:
