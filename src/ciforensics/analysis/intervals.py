@@ -3,8 +3,13 @@
 Block bootstrap (Künsch 1989, "The jackknife and the bootstrap for general stationary observations"; Davison
 and Hinkley 1997, "Bootstrap Methods and their Application", ch. 8): time is cut into blocks longer than a
 build's requests take, blocks are drawn with replacement, and the model is fitted anew to what they hold. So
-chance is in it twice: which builds ran and what they sent, and what the model made of it. Which pairs take
-part in the model is not asked anew (measured: it would make the intervals 8 % wider).
+chance is in it twice: which builds ran and what they sent, and what the model made of it.
+
+The intervals are somewhat too narrow. On made-up fleets of 60 to 600 builds an hour, those of level 0.90 held
+the rate that a workflow was drawn with in 0.82 to 0.85 of the cases (26 fleets, by which this construction
+was chosen from three), and in 0.82 on the six fleets that had no part in that choice; the unattributed in 24
+of these 32. Which pairs take part in the model is not asked anew: on one fleet that would have made them 8 %
+wider.
 """
 
 from __future__ import annotations
@@ -52,9 +57,9 @@ def intervals(
         level: how often the interval shall hold the truth.
 
     Returns:
-        Of each workflow (`ci_repo`, `workflow`), most first: its 401s a day (`per_day`) and an interval
-        (`low`, `high`; NULL where less was recorded than ten blocks of twice the window), and of these
-        `challenges_per_day` and `refused_per_day`.
+        Of each workflow (`name`, `ci_repo`, `workflow`; see `Attribution.workflows`), most first: its 401s a
+        day (`per_day`) and an interval (`low`, `high`; NULL where less was recorded than ten blocks of twice
+        the window), and of these `challenges_per_day` and `refused_per_day`.
 
     Raises:
         CiforensicsError: the level is no share, or the replicates are less than none.

@@ -10,7 +10,6 @@ from ciforensics.charts.drawing import Chart
 from ciforensics.display import Data, sentence, visible
 
 _SAID, _RECALIBRATED = "as the model says", "recalibrated"
-_NOBODY = "unattributed"
 _PERCENT = "format(datum.value * 100, '.0f') + ' %'"
 _CORNER = 0.99
 _SIDE = 420
@@ -155,39 +154,21 @@ def intervals(
     """Bars from the longest down, a dot at their end, and the range that the truth is in.
 
     Args:
-        data: a row for each workflow (`ci_repo`, `workflow`) with `per_day`, its range (`low`, `high`) and of
-            these `challenges_per_day` and `refused_per_day`.
+        data: a row for each workflow (`name`) with `per_day`, its range (`low`, `high`) and of these
+            `challenges_per_day` and `refused_per_day`.
         title: the question.
         x_title: what is counted.
         top: how many bars; the rest is one more bar, "others", without a range.
         subtitle: how to read it.
 
     Example:
-        >>> row = {"ci_repo": "acme/web", "workflow": "CI", "per_day": 12.0, "low": 9.0, "high": 16.0}
+        >>> row = {"name": "acme/web · CI", "per_day": 12.0, "low": 9.0, "high": 16.0}
         >>> rows = pl.DataFrame([row | {"challenges_per_day": 2.0, "refused_per_day": 10.0}])
         >>> intervals(rows, title="Who sends how many?")
         Who sends how many? 12 401s a day: challenge (2), refused (10). acme/web · CI: 12 (9 to 16).
     """
-    frame = drawing.frame_of(
-        data,
-        {
-            name: name
-            for name in (
-                "ci_repo",
-                "workflow",
-                "per_day",
-                "low",
-                "high",
-                "challenges_per_day",
-                "refused_per_day",
-            )
-        },
-    )
-    frame = frame.drop_nulls("per_day").with_columns(
-        label=pl.when(pl.col("ci_repo").is_null() & pl.col("workflow").is_null())
-        .then(pl.lit(_NOBODY))
-        .otherwise(pl.concat_str("ci_repo", "workflow", separator=" · ", ignore_nulls=True))
-    )
+    numbers = ("per_day", "low", "high", "challenges_per_day", "refused_per_day")
+    frame = drawing.frame_of(data, {"label": "name"} | {name: name for name in numbers}).drop_nulls("per_day")
     if frame.is_empty():
         return drawing.no_rows(title)
     frame, labels = drawing.fold(frame, "label", by="per_day", most=top)
