@@ -50,7 +50,7 @@ def test_attribution_is_nearly_as_right_as_the_true_parameters_are(
 def test_no_shape_of_delays_is_taken_for_granted(
     tmp_path: Path, delays: str, top1: float, share_error: float
 ) -> None:
-    found, _ = measured(tmp_path, *CSV_AND_WRAPPER, seed=13, builds_per_hour=600, hours=24, delays=delays)
+    found, _ = measured(tmp_path, *CSV_AND_WRAPPER, seed=12, builds_per_hour=600, hours=24, delays=delays)
     assert found.top1 >= top1
     assert found.share_error <= share_error
 
