@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ciforensics import charts
+from ciforensics.analysis.shares import wilson
 from ciforensics.charts import drawing
 
 if TYPE_CHECKING:
@@ -186,8 +187,9 @@ def test_rates_are_of_all_requests_of_a_class_and_buckets_without_any_have_none(
 
 @given(st.integers(0, 1000), st.integers(1, 1000))
 def test_what_chance_allows_holds_the_share_itself(part: int, whole: int) -> None:
-    frame = pl.DataFrame({"part": [float(min(part, whole))], "y": [float(whole)]}).select(drawing.wilson())
-    share, low, high = frame.row(0)
+    frame = pl.DataFrame({"part": [float(min(part, whole))], "y": [float(whole)]})
+    counted, of = pl.col("part"), pl.col("y")
+    share, low, high = frame.select(counted / of, *wilson(counted, of)).row(0)
     assert 0 <= low <= share + 1e-9
     assert share - 1e-9 <= high <= 1
     assert high - low > 0

@@ -188,7 +188,8 @@ def test_a_key_decides_and_is_named(case: Build) -> None:
     assert (why.candidate, why.probability, why.runner_up) == ("acme/web · CI", 1, None)
     [(clue, weight, detail)] = why.clues.rows()
     assert (clue, weight) == ("key", None)
-    assert detail == "its user agent carries an orchestration id of no build but run 7's"
+    carried = "the orchestration id 89c7.build.__default"
+    assert detail == f"its user agent carries {carried}, of no build but run 7's"
     assert (
         charts.clues(why).alt
         == f"Why acme/web · CI? csv, line 2: acme/web · CI 100 %. key decides ({detail})."

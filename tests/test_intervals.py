@@ -55,7 +55,7 @@ def one(folder: Path, seed: int) -> tuple[Attribution, pl.DataFrame]:
         return attribute(con), truth
 
 
-def test_intervals_hold_the_rate_about_as_often_as_they_say(
+def test_intervals_hold_the_rate_of_most_workflows_if_less_often_than_they_say(
     fleets: list[tuple[Attribution, pl.DataFrame]],
 ) -> None:
     inside = []

@@ -231,7 +231,7 @@ def test_a_pod_is_found_for_a_401_only_while_it_had_the_address(case: Build) -> 
         proxy=lines(seen("07:58:00", "lib", "10.0.0.1"), seen("08:00:00", "lib", "10.0.0.1")),
         pods=lines(pod("runner-a", "10.0.0.1", "07:59:00")),
     )
-    found = rows(con, "SELECT pod FROM unauthorized_keys ORDER BY ts")
+    found = rows(con, "SELECT pod FROM keyed_unauthorized ORDER BY ts")
     assert found == [(None,), ("runner-a",)]
 
 

@@ -14,6 +14,7 @@ import polars as pl
 
 from ciforensics.analysis import calibration, checks, clocks, evidence, expected, intervals, model, remarks
 from ciforensics.analysis.evidence import NOBODY, RUN, Evidence
+from ciforensics.analysis.sightings import SAME_REQUEST
 from ciforensics.errors import CiforensicsError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ciforensics.analysis.model import Fit
     from ciforensics.display import Sentence
 
-EXACT = ("orchestration id", "address", "same request")
+EXACT = ("orchestration id", "address", SAME_REQUEST)
 MODEL = "model"
 _KEPT = 0.999  # of each request's probability
 _PLACE = ("source", "file_id", "path", "line_no", "ts", "url", "user_agent", "outcome")

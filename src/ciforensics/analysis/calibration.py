@@ -24,6 +24,7 @@ from ciforensics.analysis import model
 from ciforensics.analysis.blocks import Blocks
 from ciforensics.analysis.evidence import unpinned
 from ciforensics.analysis.flows import Flows
+from ciforensics.analysis.shares import wilson
 from ciforensics.analysis.steps import summed
 
 if TYPE_CHECKING:
@@ -241,16 +242,13 @@ def _reliability(guesses: Guesses) -> pl.DataFrame:
     count = max(1, min(_BINS, len(top) // _PER_BIN))
     bins = top.sort("predicted", "request").with_columns(bin=pl.int_range(pl.len()) * count // pl.len())
     found = bins.group_by("bin").agg(
-        pl.col("predicted").mean(), observed=pl.col("right").mean(), requests=pl.len().cast(pl.Int64)
+        pl.col("predicted").mean(),
+        *wilson(pl.col("right").sum(), pl.len()),
+        observed=pl.col("right").mean(),
+        requests=pl.len().cast(pl.Int64),
+        recalibrated=pl.lit(False),
     )
-    n, p, z = pl.col("requests"), pl.col("observed"), 1.96
-    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    reach = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)).sqrt()  # Wilson 1927
-    return (
-        found.sort("bin")
-        .with_columns(low=(middle - reach).clip(0, 1), high=(middle + reach).clip(0, 1), recalibrated=False)
-        .select(*_SCHEMA)
-    )
+    return found.sort("bin").select(*_SCHEMA)
 
 
 def _ece(reliability: pl.DataFrame) -> float:

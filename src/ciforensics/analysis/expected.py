@@ -2,10 +2,11 @@
 
 A guide and no promise: what came of made-up fleets (`fleet.random_fleet`) with so many builds an hour, so
 much evidence and so much wrapper coverage, interpolated. They have 57 workflows that fetch 5 of 40 shared
-dependencies each, with nearly the same git, at delays of 25 s median, log-normal; 5 % of the 401s come from
-elsewhere; the logs are GitHub's CSV and the wrapper's, at whole seconds. Builds that fetch twice as soon are
-as hard to tell apart at twice as many an hour, so time is measured in delays. Workflows that share less, or
-are fewer, are easier to tell apart than these; and keys that name the run are no part of it.
+dependencies each, half of them with the same git, at delays of 25 s median, log-normal; 5 % of the 401s
+come from elsewhere; the logs are GitHub's CSV and the wrapper's, at whole seconds. Builds that fetch twice
+as soon are as hard to tell apart at twice as many an hour, so time is measured in delays. Workflows that
+share less, or are fewer, are easier to tell apart than these; and keys that name the run are no part of
+it.
 `python benchmarks/attribution.py --expected` measures the table again.
 """
 

@@ -32,7 +32,7 @@ _ELSEWHERE = "same request"
 _HOUR = 3600
 _ASKS = 0.5  # expected requests from which on a workflow counts as one that asks a URL
 _KEYS = {
-    "orchestration id": "its user agent carries an orchestration id of no build but {run}'s",
+    "orchestration id": "its user agent carries the orchestration id {id}, of no build but {run}'s",
     "address": "its address, {address}, was held by {run} alone at that time",
     "same request": "another log has the same request with a key that names {run}",
 }
@@ -194,7 +194,8 @@ def _pinned(asked: pl.DataFrame, request: pl.DataFrame) -> Explanation:
     candidates = asked.select(
         workflow.fill_null(run).alias("name"), *RUN, probability=pl.lit(1.0), basis="basis"
     )
-    detail = _KEYS[basis].format(run=_shown(run), address=_shown(str(asked["client_ip"][0])))
+    address, orchestration = (_shown(str(asked[name][0])) for name in ("client_ip", "orchestration_id"))
+    detail = _KEYS[basis].format(run=_shown(run), address=address, id=orchestration)
     return Explanation(
         request, candidates, _clues(("key", None, detail)), candidates["name"][0], 1.0, None, 0.0
     )

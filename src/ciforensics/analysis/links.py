@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ciforensics.analysis.partners import WITHIN_S, partners
+from ciforensics.analysis.partners import PINNED, WITHIN_S, partners
 from ciforensics.formats.records import Stream
 
 if TYPE_CHECKING:
     import duckdb
-
-PINNED = 0.99
-"""From this probability on two rows are one request; below 1 - PINNED with all others, a row is alone."""
 
 _ALONE, _NO_OTHER = "not in the other log", "there is no other log"
 _UNCLEAR = "may be one of several rows in the other log"
@@ -222,9 +219,9 @@ def _chains(con: duckdb.DuckDBPyConnection, source: str, other: str, pairs: pl.D
     sql = """
         SELECT u.orchestration_id, u.client_ip, u.pod, u.basis,
             p.other_line_no AS partner, o.pod AS partner_pod, o.basis AS partner_basis
-        FROM unauthorized_keys(p_observer := $1) AS u
+        FROM keyed_unauthorized(p_observer := $1) AS u
         LEFT JOIN pinned AS p ON p.file_id = u.file_id AND p.line_no = u.line_no
-        LEFT JOIN unauthorized_keys(p_observer := $2) AS o
+        LEFT JOIN keyed_unauthorized(p_observer := $2) AS o
             ON o.file_id = p.other_file_id AND o.line_no = p.other_line_no
     """
     keyed = pl.DataFrame(con.sql(sql, params=[source, other]))

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 WITHIN_S = 2.0
 """How far apart two observers may have seen a request, once their clocks are put right."""
 
+PINNED = 0.99
+"""From this probability on two rows are one request; below 1 - PINNED with all others, a row is alone."""
+
 _LAG_S = 0.25
 _SIZES = 256
 _KEPT = 0.999

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from ciforensics.analysis.partners import partners
+from ciforensics.analysis.partners import PINNED, partners
 
 if TYPE_CHECKING:
     import duckdb
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 SAME_REQUEST = "same request"
 PROXY = "mitmproxy"
-_SURE = 0.99
 _RUN = ("ci_repo", "workflow", "job", "run_id")
 _ROW = ("file_id", "line_no")
 _LEAST = 2e-3  # probability that always remains for what the partners rule out
@@ -69,7 +68,7 @@ def _keys(con: duckdb.DuckDBPyConnection, told: Partners) -> pl.DataFrame:
         .group_by(*_ROW, *_RUN)
         .agg(pl.col("probability").sum())
     )
-    sure = by_run.filter(pl.col("probability") >= _SURE)
+    sure = by_run.filter(pl.col("probability") >= PINNED)
     return sure.unique(_ROW, keep="none").select(*_ROW, *_RUN, basis=pl.lit(SAME_REQUEST))
 
 

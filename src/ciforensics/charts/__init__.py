@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import altair as alt
 import polars as pl
 
+from ciforensics.analysis.shares import wilson
 from ciforensics.charts import drawing
 from ciforensics.charts.attribution import clues
 from ciforensics.charts.calibration import expected_counts, intervals, reliability
@@ -256,7 +257,7 @@ def rates(
         return drawing.no_rows(title)
     frame, hues = drawing.fold(frame, "color", by="y", most=drawing.HUES)
     frame = drawing.spans(frame.group_by("x", "color").agg(pl.col("part", "y").sum()), bucket).with_columns(
-        *drawing.wilson()
+        (pl.col("part") / pl.col("y")).alias("share"), *wilson(pl.col("part"), pl.col("y"))
     )
     notes = {
         hue: sentence("{hue}: {m} of {n} {did} ({share:%})", hue=hue, m=m, n=n, did=y_title, share=m / n).text

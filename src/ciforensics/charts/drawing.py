@@ -274,18 +274,6 @@ def merged(frame: pl.DataFrame) -> pl.DataFrame:
     return runs.agg(pl.col("x").min(), pl.col("end").max()).sort("x", "label", "end")
 
 
-def wilson() -> tuple[pl.Expr, ...]:
-    """Wilson's 95 % interval: what a share of so few can be by chance, honest at 0 and 1 too."""
-    n, p, z = pl.col("y"), pl.col("part") / pl.col("y"), 1.96
-    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    reach = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)).sqrt()
-    return (
-        p.alias("share"),
-        (middle - reach).clip(0, 1).alias("low"),
-        (middle + reach).clip(0, 1).alias("high"),
-    )
-
-
 def over(text: str) -> alt.TitleParams:
     """A small title over one strip of a chart."""
     return alt.TitleParams(text, fontSize=13, frame="group", offset=4)

@@ -13,6 +13,15 @@ Outcome = Literal["", "challenge", "refused"]
 
 HOUR = 3600
 
+SIGMA = 0.6
+"""Of log-normal delays."""
+
+CACHES, CACHE_SIGMA = (0.25, 4.0), 0.3
+"""Of bimodal delays: medians with a warm and a cold cache, relative to the errand's; sigma of each."""
+
+FLAT = 6.0
+"""Flat delays reach from nothing to so many medians."""
+
 
 @dataclass(frozen=True)
 class Client:

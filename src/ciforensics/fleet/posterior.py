@@ -10,15 +10,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cache
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from scipy.special import ndtr
 
 from ciforensics.fleet.logs import WAY_S
-from ciforensics.fleet.model import HOUR
+from ciforensics.fleet.model import CACHE_SIGMA, CACHES, FLAT, HOUR, SIGMA
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,21 +133,10 @@ def _delay_chances(median: float, delays: str, offset: float) -> tuple[int, Floa
 
 def _delay_cdf(delay: Floats, median: float, delays: str) -> Floats:
     if delays == "flat":
-        return np.clip(delay / (6 * median), 0, 1)
+        return np.clip(delay / (FLAT * median), 0, 1)
     with np.errstate(divide="ignore"):
         logs = np.log(np.maximum(delay, 0) / median)
     if delays == "bimodal":
-        return (_normal((logs - math.log(0.25)) / 0.3) + _normal((logs - math.log(4)) / 0.3)) / 2
-    return _normal(logs / 0.6)
-
-
-def _normal(values: Floats) -> Floats:
-    """The normal distribution's CDF, to seven digits."""
-    grid, below = _normal_table()
-    return np.interp(values, grid, below)
-
-
-@cache
-def _normal_table() -> tuple[Floats, Floats]:
-    grid = np.linspace(-8, 8, 16_001)
-    return grid, np.array([NormalDist().cdf(at) for at in grid.tolist()])
+        warm, cold = (ndtr((logs - math.log(cache)) / CACHE_SIGMA) for cache in CACHES)
+        return np.asarray((warm + cold) / 2)
+    return np.asarray(ndtr(logs / SIGMA))

@@ -1,7 +1,7 @@
 """A fleet of made-up workflows that share dependencies: what attribution is measured on.
 
 The workflows differ in what a log can show of them (which dependencies, how often, how long after the start)
-and in nothing else: nearly all of them ask with the same git, for the same few urls, at the same hours.
+and in little else: half of them ask with the same git, all for the same few urls, at the same hours.
 """
 
 from __future__ import annotations

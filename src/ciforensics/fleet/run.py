@@ -13,7 +13,11 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from ciforensics.fleet.model import (
+    CACHE_SIGMA,
+    CACHES,
+    FLAT,
     HOUR,
+    SIGMA,
     Build,
     Client,
     Errand,
@@ -128,11 +132,10 @@ def _builds(parameters: Parameters, rng: random.Random) -> list[Build]:
 
 def _delay(median: float, shape: str, rng: random.Random) -> float:
     if shape == "flat":
-        return rng.uniform(0, 6 * median)
-    if shape == "bimodal":  # warm and cold caches
-        median *= rng.choice((0.25, 4))
-        return median * rng.lognormvariate(0, 0.3)
-    return median * rng.lognormvariate(0, 0.6)
+        return rng.uniform(0, FLAT * median)
+    if shape == "bimodal":
+        return median * rng.choice(CACHES) * rng.lognormvariate(0, CACHE_SIGMA)
+    return median * rng.lognormvariate(0, SIGMA)
 
 
 def _build_requests(parameters: Parameters, build: Build, rng: random.Random) -> Iterator[Request]:

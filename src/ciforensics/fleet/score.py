@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from ciforensics.analysis.attribution import EXACT
 from ciforensics.errors import CiforensicsError
 from ciforensics.fleet.posterior import posterior
 from ciforensics.fleet.truth import CSV
@@ -27,7 +28,6 @@ TEXTS = ("file", "ci_repo", "repo", "workflow", "run_id", "sender", "outcome")
 NUMBERS = ("line_no", "asked", "second", "row", "status", "n")
 BINS = 10
 SLACK = 0.005
-INEXACT = ("model", "unattributed")
 """By so much the probabilities of a 401 may miss 1: rounded, and without what is negligible."""
 
 
@@ -78,7 +78,7 @@ def score(truth: pl.DataFrame, attribution: pl.DataFrame) -> Score:
     pinned = runs.clear()
     if "basis" in attribution.columns:
         pinned = runs.join(
-            _likeliest(attribution).filter(~pl.col("basis").is_in(INEXACT)), on="line_no", how="semi"
+            _likeliest(attribution).filter(pl.col("basis").is_in(EXACT)), on="line_no", how="semi"
         )
     return Score(
         requests=truth.height,

@@ -63,7 +63,7 @@ def dumps(value: Any) -> str:
         raise ValueError("nested too deeply") from error
 
 
-class _Text:
+class JsonText:
     """A text that grows out of a stream, and knows how many bytes of it are done with."""
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -109,6 +109,7 @@ class _Text:
                 return taken
 
     def next(self) -> str:
+        """The character that comes next, or nothing."""
         return self.text[self.at : self.at + 1]
 
     def element(self) -> Any:
@@ -161,7 +162,7 @@ def elements(
         >>> [(one.records["text"].to_list(), one.end, one.blank, one.provisional) for one in found]
         [(['{"a":1}', '{"a":2}'], 22, 6, False), (['entry 3: Unterminated string starting at'], 25, 0, True)]
     """
-    source = _Text(stream)
+    source = JsonText(stream)
     texts: list[str] = []
     start = waits = 0
     closed = False

@@ -21,7 +21,7 @@ import polars as pl
 
 from ciforensics.formats import times
 from ciforensics.formats.blocks import block, remainder
-from ciforensics.formats.har import MAX_ELEMENT, STEP, _Text, dumps, loads
+from ciforensics.formats.har import MAX_ELEMENT, STEP, JsonText, dumps, loads
 from ciforensics.formats.records import SCHEMA, json_fields
 from ciforensics.source import REJECTED, Head, Parsed, Reader
 
@@ -67,7 +67,7 @@ def documents(stream: BinaryIO, first: int, *, facts: Facts, per_block: int = 50
         >>> [(one.records["text"].to_list(), one.end, one.provisional) for one in found]
         [(['{"id":1}', '{"id":2}'], 81, False), (['record 3: Unterminated string starting at'], 85, True)]
     """
-    source = _Text(stream)
+    source = JsonText(stream)
     texts: list[str] = []
     blank = start = 0
     wrong = ""
@@ -99,7 +99,7 @@ def values(data: bytes, *, at_most: int = 50) -> list[Any]:
         >>> values(b'{"kind": "List", "items": [{"kind": "Pod"}, {"ki')
         [{'kind': 'Pod'}]
     """
-    source = _Text(io.BytesIO(data))
+    source = JsonText(io.BytesIO(data))
     found: list[Any] = []
     while len(found) < at_most:
         _pass_between(source)
@@ -208,7 +208,7 @@ def _of_line(line: str, facts: Facts) -> list[str]:
     return [fact for one in found for fact in one.records["text"]] or [dumps({"skip": "an empty list"})]
 
 
-def _pass_between(source: _Text) -> int:
+def _pass_between(source: JsonText) -> int:
     """Takes what belongs to no record: how many bytes. The text then goes on with an element, or is wrong."""
     taken = 0
     while True:
@@ -220,7 +220,7 @@ def _pass_between(source: _Text) -> int:
         taken += source.take(found.end())
 
 
-def _element(source: _Text) -> tuple[Any, str, bool]:
+def _element(source: JsonText) -> tuple[Any, str, bool]:
     """Takes the object that starts here; else says what is wrong, and whether more text would not mend it."""
     if source.next() != "{":
         return None, "no JSON object", True
@@ -241,7 +241,7 @@ def _element(source: _Text) -> tuple[Any, str, bool]:
             return value, "", False
 
 
-def _pass_damage(source: _Text) -> bool:
+def _pass_damage(source: JsonText) -> bool:
     """Takes what is up to the next line that begins a document; False: there is none."""
     while not (found := _NEXT_DOCUMENT.search(source.text, source.at)):
         if len(source.text) - source.at > MAX_ELEMENT or not source.more():
