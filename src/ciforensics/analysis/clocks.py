@@ -104,10 +104,10 @@ def offsets(con: duckdb.DuckDBPyConnection, *, observer: str | None = None) -> p
     sources = [
         name for (name,) in con.execute("SELECT DISTINCT source FROM requests ORDER BY source").fetchall()
     ]
-    chosen = con.execute("SELECT source FROM observer(p_observer := $1)", [observer]).fetchone()
-    if chosen is None:
+    chosen = con.execute("SELECT source FROM observer(p_observer := $1)", [observer]).fetchall()
+    if not chosen:
         return pl.DataFrame(schema=_SCHEMA)
-    (source,) = chosen
+    ((source,),) = chosen
     found = [shared_offset(con, source=source, other_source=other) for other in sources if other != source]
     builders = con.execute(
         "SELECT DISTINCT source FROM invocations WHERE command = 'build' ORDER BY source"
@@ -147,8 +147,9 @@ def shared_offset(con: duckdb.DuckDBPyConnection, *, source: str, other_source: 
         )
         WHERE others = 1 AND candidates = 1
     """
-    row = con.execute(sql, [source, other_source, mode, _WITHIN_S]).fetchone()
-    lag, mad, anchors = row if row and row[2] >= ANCHORS else (0.0, 0.5, int(near[best] - chance))
+    ((lag, mad, anchors),) = con.execute(sql, [source, other_source, mode, _WITHIN_S]).fetchall()
+    if anchors < ANCHORS:
+        lag, mad, anchors = 0.0, 0.5, int(near[best] - chance)
     offset = mode + lag
     slack = 1 + mad  # times are cut to whole seconds, on either side
     return Offset(

@@ -15,8 +15,9 @@ def wilson(part: pl.Expr, whole: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
 
     Example:
         >>> import polars as pl
-        >>> pl.DataFrame({"m": [0], "n": [20]}).select(pl.struct(*wilson(pl.col("m"), pl.col("n")))).rows()
-        [({'low': 0.0, 'high': 0.16113347692448497},)]
+        >>> ends = wilson(pl.col("m"), pl.col("n"))
+        >>> pl.DataFrame({"m": [0], "n": [20]}).select(end.round(2) for end in ends).row(0)
+        (0.0, 0.16)
     """
     p = part / whole
     middle = (p + _Z**2 / (2 * whole)) / (1 + _Z**2 / whole)

@@ -310,7 +310,7 @@ def time_range(con: duckdb.DuckDBPyConnection, file_id: int, tables: Iterable[st
         f"SELECT {_TIME.get(name, 'ts')} AS ts FROM {table} WHERE file_id = $id"
         for name, table in stored.items()
     ]
-    row = con.execute(
+    ((first_ts, last_ts),) = con.execute(
         f"SELECT min(ts), max(ts) FROM ({' UNION ALL '.join(parts)})", {"id": file_id}
-    ).fetchone()
-    return row or (None, None)
+    ).fetchall()
+    return first_ts, last_ts

@@ -69,21 +69,22 @@ def attach(path: Path) -> duckdb.DuckDBPyConnection:
 def check_version(con: duckdb.DuckDBPyConnection, path: Path) -> str:
     """The ciforensics version whose views the case has; raises if it is no case or its schema is newer."""
     try:
-        row = con.execute("SELECT schema_version, version FROM store.meta").fetchone()
+        rows = con.execute("SELECT schema_version, version FROM store.meta").fetchall()
     except duckdb.CatalogException:
-        row = None
-    if row is None:
+        rows = []
+    if not rows:
         raise CiforensicsError(
             f"{path} is a DuckDB file, but no case.",
             hint="name a file that `ciforensics ingest` made, or a new one.",
         )
-    if row[0] > SCHEMA_VERSION:
+    schema_version, version = rows[0]
+    if schema_version > SCHEMA_VERSION:
         raise CiforensicsError(
-            f"{path} was written by a newer ciforensics, {row[1]} "
-            f"(schema {row[0]}; this one knows {SCHEMA_VERSION}).",
+            f"{path} was written by a newer ciforensics, {version} "
+            f"(schema {schema_version}; this one knows {SCHEMA_VERSION}).",
             hint="upgrade with `pip install --upgrade ciforensics`.",
         )
-    return str(row[1])
+    return str(version)
 
 
 def create(con: duckdb.DuckDBPyConnection) -> None:
