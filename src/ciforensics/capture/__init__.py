@@ -1,4 +1,11 @@
-"""What gets deployed to where requests are made: loggers that write what ciforensics reads best."""
+"""What gets deployed to where requests are made: loggers that write what ciforensics reads best.
+
+| module | what it is |
+|---|---|
+| `kit` | what a kit is: its keys, what values they take, its files |
+| `export` | finds the kits, writes one out |
+| `docker_wrapper`, `docker_events`, `squid` | the kits: a folder each, with its files and its page |
+"""
 
 from __future__ import annotations
 

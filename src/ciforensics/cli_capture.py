@@ -1,0 +1,50 @@
+"""`ciforensics capture`: the kits that record evidence, and writing them out."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ciforensics import display
+
+app = typer.Typer()
+kits = typer.Typer(help="Record evidence: kits to deploy on runners.", no_args_is_help=True)
+app.add_typer(kits, name="capture")
+
+
+@kits.command("list")
+def list_kits() -> None:
+    """Which kits there are, what each records, and its keys."""
+    from ciforensics.capture.export import all_kits, described  # noqa: PLC0415 (jinja2 takes its time)
+
+    screen = Console(highlight=False)
+    for kit in all_kits():
+        screen.print(Text(f"{kit.name}: {kit.summary}", style="bold"), soft_wrap=True)
+        table = Table()
+        for heading in ("key", "default", "takes", "what it decides"):
+            table.add_column(heading, overflow="fold")
+        for row in described(kit.keys):
+            table.add_row(*map(Text, row))
+        screen.print(table)
+
+
+@kits.command()
+def export(
+    kit: Annotated[str, typer.Argument(help="Its name, as `ciforensics capture list` shows it.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is new or empty.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A key of the kit; again for more.")
+    ] = None,
+) -> None:
+    """Write a kit's files, ready to deploy, with the values put in. DIR/README.md is the place to begin."""
+    from ciforensics.capture import export as kit_export  # noqa: PLC0415 (jinja2 takes its time)
+    from ciforensics.cli import pairs  # noqa: PLC0415 (cli imports this module)
+
+    screen = Console(highlight=False)
+    for path in kit_export.export(kit, folder, settings=pairs(settings, "--set")):
+        screen.print(Text(display.visible(str(path))), soft_wrap=True)

@@ -1,0 +1,47 @@
+"""Real programs on loopback: in CI they must be there, elsewhere a test that misses one is skipped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from docker_daemon import DockerDaemon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(scope="session")
+def needs() -> Callable[..., str]:
+    """`needs("squid", package="squid")` is a program's path; without it a test is skipped, and fails in CI."""
+
+    def find(name: str, *, package: str) -> str:
+        # Debian keeps daemons where a user's PATH does not look.
+        found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+        if found is None:
+            missing = f"{name} is not installed: apt-get install {package}"
+            if os.environ.get("CI"):
+                pytest.fail(missing)
+            pytest.skip(missing)
+        return found
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def daemon(needs: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerDaemon]:
+    """A docker daemon with a registry mirror; it holds `tiny:1`, the mirror `golang:1.24-bookworm`."""
+    if os.geteuid() != 0:
+        pytest.skip("dockerd needs root")
+    started = DockerDaemon(
+        folder=tmp_path_factory.mktemp("docker"),
+        docker=needs("docker", package="docker.io"),
+        dockerd=needs("dockerd", package="docker.io"),
+        registry=needs("docker-registry", package="docker-registry"),
+        busybox=needs("busybox", package="busybox-static"),
+    )
+    with started:
+        yield started
