@@ -83,6 +83,7 @@ class DockerDaemon:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        self._unmount()
 
     def start(self) -> None:
         """Starts the daemon, or starts it again after `kill`."""
@@ -118,6 +119,12 @@ class DockerDaemon:
             check=True,
             timeout=_PATIENCE_S,
         )
+
+    def _unmount(self) -> None:
+        """What a killed daemon leaves mounted would keep its folder from being removed."""
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for mount in reversed([each for each in mounts if each.startswith(f"{self.folder}/")]):
+            subprocess.run(["umount", "--lazy", mount], check=False, timeout=20)
 
     def _answers(self) -> bool:
         probe = subprocess.run(

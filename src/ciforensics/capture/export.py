@@ -63,7 +63,7 @@ def export(kit: str, folder: Path, *, settings: Mapping[str, str]) -> list[Path]
     chosen = _known(kit, {each.name: each for each in all_kits()}, "kit")
     values = read_settings(chosen, settings)
     files = {
-        path: _rendered(chosen, path, values)
+        path: rendered(chosen, path, values)
         for path, file in chosen.files.items()
         if _applies(file.only, values)
     }
@@ -164,7 +164,12 @@ def _text(value: Value | None) -> str:
     return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
-def _rendered(kit: Kit, path: str, values: Mapping[str, Value | None]) -> str:
+def rendered(kit: Kit, path: str, values: Mapping[str, Value | None]) -> str:
+    """One file of a kit as it is written out.
+
+    Raises:
+        CiforensicsError: a value cannot be written into this kind of file.
+    """
     text = (kit.folder / path).read_text(encoding="utf-8")
     if path.endswith(".py"):
         return text
@@ -203,8 +208,12 @@ def _shell(value: str | int) -> str:
     return shlex.quote(str(value))
 
 
+def _json(value: str | int) -> str:
+    return json.dumps(value, ensure_ascii=False)  # YAML knows no surrogate pairs
+
+
 def _hcl(value: str | int) -> str:
-    return json.dumps(value).replace("${", "$${").replace("%{", "%%{")
+    return _json(value).replace("${", "$${").replace("%{", "%%{")
 
 
 def _bare(value: str | int) -> str:
@@ -217,9 +226,9 @@ def _bare(value: str | int) -> str:
 _ESCAPES: dict[str, Callable[[str | int], str]] = {
     ".sh": _shell,
     ".md": _shell,  # what a reader copies from a page is a command
-    ".yaml": json.dumps,  # JSON is YAML
-    ".yml": json.dumps,
-    ".json": json.dumps,
+    ".yaml": _json,  # a string in JSON is one in YAML
+    ".yml": _json,
+    ".json": _json,
     ".tf": _hcl,
     ".conf": _bare,
 }

@@ -35,7 +35,8 @@ class Kind:
 
 def _matching(pattern: str) -> Callable[[str], str]:
     def read(text: str) -> str:
-        if not re.fullmatch(pattern, text):
+        # Whatever the pattern says: nothing that ends a line, hides, or cannot be written in YAML.
+        if not text.isprintable() or not re.fullmatch(pattern, text, re.ASCII):
             raise ValueError(text)
         return text
 
@@ -55,7 +56,7 @@ def whole_number(least: int, most: int) -> Kind:
     """
 
     def read(text: str) -> int:
-        if not re.fullmatch(r"\d{1,9}", text) or not least <= int(text) <= most:
+        if not re.fullmatch("[0-9]{1,9}", text) or not least <= int(text) <= most:
             raise ValueError(text)
         return int(text)
 
@@ -72,12 +73,11 @@ def choice(*values: str) -> Kind:
     return Kind(f"one of {', '.join(values)}", values[0], _matching("|".join(map(re.escape, values))))
 
 
-# Nothing that ends a line or cannot be seen, in any value.
-TEXT = Kind("text on one line, not empty", "docker.events", _matching(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]+"))
+TEXT = Kind("text on one line, not empty", "docker.events", _matching(".+"))
 PATH = Kind(
     "an absolute path without . and .. in it",
     "/usr/bin/docker.original",
-    _matching(r"(?:/(?!\.{1,2}(?:/|$))[^/\x00-\x1f\x7f-\x9f\u2028\u2029]+)+"),
+    _matching(r"(?:/(?!\.{1,2}(?:/|$))[^/]+)+"),
 )
 LABEL = Kind(
     "a name that Kubernetes takes (RFC 1123: a-z, 0-9 and -, at most 63)",
