@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import polars.selectors as cs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -189,8 +190,8 @@ def test_values_of_the_wrong_kind_are_no_trouble(case: Build) -> None:
 
 
 def insert(con: duckdb.DuckDBPyConnection, table: str, rows: Sequence[dict[str, Any]]) -> None:
-    given_rows = Stream(pl.DataFrame(rows, infer_schema_length=None))
-    con.register("given_rows", given_rows)
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    con.register("given_rows", Stream(frame.select(cs.exclude(pl.Null))))
     con.execute(f"INSERT INTO {table} BY NAME FROM given_rows")
     con.unregister("given_rows")
 

@@ -380,7 +380,7 @@ def test_a_case_that_is_swapped_meanwhile_does_not_change_the_report(tmp_path: P
         "01-a",
         'case: str = ""',
         wait,
-        "duckdb.connect(case, read_only=True).sql('FROM t').fetchone()",
+        "duckdb.connect(case, read_only=True).sql('FROM t').fetchall()",
     )
 
     def swap(_: str) -> None:

@@ -35,8 +35,8 @@ def connect(case: str | os.PathLike[str] = "", *, external_access: bool = True) 
         CiforensicsError: there is no such file, it is no case, or a newer ciforensics wrote it.
 
     Example:
-        >>> connect().sql("SELECT count(*) > 0 FROM files").fetchone()
-        (True,)
+        >>> connect().sql("SELECT count(*) > 0 FROM files").fetchall()
+        [(True,)]
     """
     path = Path(case) if os.fspath(case) else sample_case()
     if not path.is_file():
