@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import polars.selectors as cs
 import pytest
 
 from ciforensics.analysis.attribution import attribute
@@ -23,7 +24,8 @@ def at(seconds: float) -> datetime:
 
 
 def insert(con: duckdb.DuckDBPyConnection, table: str, *rows: dict[str, Any]) -> None:
-    con.register("rows_given", Stream(pl.DataFrame(rows, infer_schema_length=None)))
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    con.register("rows_given", Stream(frame.select(cs.exclude(pl.Null))))
     con.execute(f"INSERT INTO {table} BY NAME FROM rows_given")
     con.unregister("rows_given")
 
