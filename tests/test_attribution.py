@@ -10,6 +10,7 @@ import polars.selectors as cs
 import pytest
 
 from ciforensics.analysis.attribution import attribute
+from ciforensics.analysis.explain import explain
 from ciforensics.errors import CiforensicsError
 from ciforensics.formats.records import Stream
 
@@ -178,6 +179,28 @@ def test_workflows_that_always_run_together_are_named_together(con: duckdb.DuckD
     assert both["ci_repo"].to_list() == ["acme/shop", "acme/web"]
     assert min(both["probability"]) > 10
     assert "acme/shop · Lint or acme/web · CI always run together" in " ".join(map(str, found.remarks))
+
+
+def test_a_job_that_runs_alone_keeps_its_workflows_name_where_another_of_its_jobs_never_does(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    starts = [97 * n * (n % 5 + 3) for n in range(40)]
+    alone = [start + 50_000 + 31 * n for n, start in enumerate(starts)]
+    refused(con, *(start + 20 + start % 3 for start in [*starts, *alone]))
+    for start in starts:
+        ran(con, start, f"web/CI/{start}")
+        ran(con, start + 1, f"shop/Lint/{start}1")
+    for start in alone:
+        ran(con, start, f"web/CI/{start}9", job="deploy")
+    found = attribute(con)
+    named = dict(found.workflows.select("name", "requests").rows())
+    assert named["acme/web · CI"] > 20
+    assert named["acme/shop · Lint or acme/web · CI"] > 20
+    days = found.evidence.problem.seconds / 86_400
+    told = found.intervals(replicates=0).select("name", pl.col("per_day") * days)
+    assert dict(told.rows())["acme/web · CI"] == pytest.approx(named["acme/web · CI"], rel=0.01)
+    assert explain(found, line_no=2).candidate == "acme/shop · Lint or acme/web · CI"
+    assert explain(found, line_no=70).candidate == "acme/web · CI"
 
 
 def test_an_orchestration_id_names_the_run_exactly(con: duckdb.DuckDBPyConnection) -> None:

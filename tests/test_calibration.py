@@ -196,7 +196,11 @@ def test_a_burst_that_no_build_explains_is_far_off(found: Evidence) -> None:
 def test_a_window_that_cuts_the_delays_shows_as_late_mass(fleet: Path) -> None:
     with ci.connect(fleet / "case.duckdb") as con:
         short = evidence.gather(con, window_s=40, offset_s=0, observer=None)
-    assert checks(short, model.fit(short.problem)).late > 0.03
+        found = attribute(con, window_s=40, offset_s=0)
+    late = checks(short, model.fit(short.problem)).late
+    assert late > 0.03
+    said = f"{100 * late:.1f} % of the delays are in the last tenth of the window of 40 s"
+    assert said in " ".join(map(str, found.remarks))
 
 
 def test_a_case_without_requests_is_checked_without_a_word_too_many(con: duckdb.DuckDBPyConnection) -> None:

@@ -159,3 +159,7 @@ def test_of_a_case_without_builds_nothing_is_expected(case: Build) -> None:
     evidence = ci.attribute(case(csv=two_hours_of_builds()["csv"])).evidence
     assert expected_for(evidence, unattributed=1) is None
     assert expected_for(evidence, unattributed=0) is None
+
+
+def test_less_than_an_hour_of_evidence_is_said_in_minutes() -> None:
+    assert " builds an hour over 2.4 min, " in expected(builds_per_hour=5000, hours=0.04, coverage=1).text

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import ciforensics as ci
+from ciforensics.errors import CiforensicsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import duckdb
 
     from conftest import Build
@@ -261,7 +264,7 @@ def test_the_matrix_says_what_links_each_two_sources(whole: duckdb.DuckDBPyConne
 # what is missing
 
 
-def test_with_one_source_or_an_unknown_observer_there_is_nothing_to_link(case: Build) -> None:
+def test_with_one_source_there_is_nothing_to_link(case: Build) -> None:
     con = case(csv=HEADER + csv_line("08:00:01", "lib"))
     found = ci.links(con)
     assert found.verdicts.rows() == [("github_csv", "there is no other log", 1, 1.0)]
@@ -269,7 +272,6 @@ def test_with_one_source_or_an_unknown_observer_there_is_nothing_to_link(case: B
     assert found.examples.is_empty()
     assert found.matrix.rows() == [("github_csv", None)]
     assert found.summary["share"].to_list() == [None]
-    assert ci.links(con, observer="nobody").verdicts.is_empty()
 
 
 def test_an_empty_case_has_no_links(con: duckdb.DuckDBPyConnection) -> None:
@@ -284,3 +286,12 @@ def test_to_import_the_library_loads_neither_scipy_nor_altair() -> None:
     script = "import sys, ciforensics; print({'scipy', 'altair'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("ask", [ci.links, ci.offsets, ci.attribute])
+def test_an_observer_that_the_case_does_not_have_is_refused_with_those_it_has(
+    ask: Callable[..., object],
+) -> None:
+    with ci.connect() as con, pytest.raises(CiforensicsError, match="seen by 'typo'") as refused:
+        ask(con, observer="typo")
+    assert "observers in it: github_csv, mitmproxy" in str(refused.value)

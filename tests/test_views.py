@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ciforensics import views
+from ciforensics import connect, ingest, views
 from ciforensics.case import store
 from ciforensics.formats import http
 from ciforensics.formats.records import Stream
@@ -738,3 +739,11 @@ def test_the_summaries_are_one_row_each_or_say_that_nothing_can_be_told(
 def test_among_401s_alone_no_migration_can_be_seen(con: duckdb.DuckDBPyConnection) -> None:
     saw(con, "1 GET web 401 \n 2 GET web 401")
     assert ask(con, "SELECT golden FROM migration_summary") == [None]
+
+
+def test_a_proxy_that_knows_no_status_answers_nothing_about_401s(tmp_path: Path) -> None:
+    samples = Path(__file__).parents[1] / "data" / "samples"
+    ingest([samples / "squid-connect.jsonl"], case=tmp_path / "case.duckdb")
+    with connect(tmp_path / "case.duckdb") as con:
+        rows = con.sql("SELECT answer, missing FROM answerable WHERE question = '03'").fetchall()
+    assert rows == [("no", "github_csv or mitmproxy")]

@@ -3,6 +3,6 @@
 - The answer: `attribution`, from `evidence` by the `model` (its `steps`, `rates`, `delays`).
 - Its trust: `calibration`, `checks`, `intervals` (on `blocks` of time, by `flows`), `expected`, `remarks`.
 - Why: `explain`, from what `senders` say.
-- Several logs: `links`; the same request twice: `partners` (by `alignment`) and `sightings`; `clocks` (by
-  `correlogram`).
+- Several logs: `observers`, `links`; the same request twice: `partners` (by `alignment`) and `sightings`;
+  `clocks` (by `correlogram`).
 """

@@ -220,12 +220,9 @@ class Attribution:
 
     @cached_property
     def _named(self) -> pl.DataFrame:
-        """The candidates with the outcome of their request, and their workflow's name or its group's."""
-        keys = ["ci_repo", "workflow"]
-        groups = self.evidence.builds.select(*keys, "group").drop_nulls("group").unique(keys, keep="first")
+        """The candidates with the outcome of their request, and the name of their workflow or group."""
         found = self._candidates.join(self.evidence.requests.select("request", "outcome"), on="request")
-        found = found.join(groups, on=keys, how="left", nulls_equal=True)
-        return found.with_columns(name=pl.coalesce("group", evidence.name()))
+        return evidence.named(found, self.evidence.builds)
 
 
 def attribute(
@@ -258,14 +255,6 @@ def attribute(
     if not window_s >= 1:
         raise CiforensicsError(
             f"A window of {window_s} s holds no build.", hint="give window_s of 1 or more, e.g. 320."
-        )
-    known = [
-        name for (name,) in con.execute("SELECT DISTINCT source FROM file_status ORDER BY source").fetchall()
-    ]
-    if observer is not None and observer not in known:
-        raise CiforensicsError(
-            f"The case has no requests seen by {observer!r}.",
-            hint=f"observers in it: {', '.join(known) or 'none'}.",
         )
     offsets = clocks.offsets(con, observer=observer)
     if offset_s is None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from polars._typing import SchemaDict as Schema
 
+    from ciforensics.analysis.delays import Bins
     from ciforensics.analysis.evidence import Evidence
     from ciforensics.analysis.model import Fit
     from ciforensics.analysis.steps import Problem
@@ -32,9 +33,12 @@ if TYPE_CHECKING:
 FAR = 3.0
 """Standard deviations beyond which chance puts 0.3 % of the counts."""
 
+LATE = 0.02
+"""Share of the delays in the last tenth of the window from which on it is too short."""
+
 _SMALL = 5.0  # expected requests of a cell that stands alone
 _WORST = 10
-_LATE = 0.9  # of the window
+_END = 0.9  # of the window: its last tenth begins
 _DELAYS: Schema = {
     "delay_s": pl.Int64,
     "to_s": pl.Int64,
@@ -59,7 +63,7 @@ class Checks:
     Attributes:
         delays: requests that the model gives to builds (`observed`) by delay from `delay_s` to `to_s` after
             the build's start, how many it `expected`, and how many standard deviations they differ by (`z`).
-        late: share of the delays in the last tenth of the window; if large, the window is too short.
+        late: share of the delays in the last tenth of the window, see `late_share`.
         worst: the ten counts by `url`, `user_agent` and `hour` that are furthest from what was `expected`.
             No `hour`: all its quiet hours in one; no `url` either: all quiet ones in one.
         far: share of such counts that are more than three standard deviations off.
@@ -90,9 +94,10 @@ def checks(evidence: Evidence, fit: Fit) -> Checks:
         True
     """
     blocks, problem = Blocks.of(evidence), only_of(evidence.problem, fit)
-    late = _late(fit, problem)
-    if blocks.count < 2:
+    late = late_share(fit, problem.bins)
+    if blocks.count < 2 or not len(fit.edge):
         short = f"less than {2 * int(problem.bins.edges[-1])} s were recorded"
+        short = short if len(fit.edge) else "no build ran before any 401"
         return Checks(
             pl.DataFrame(schema=_DELAYS), late, pl.DataFrame(schema=_COUNTS), 0.0, 0, f"no check: {short}"
         )
@@ -130,7 +135,7 @@ def checks(evidence: Evidence, fit: Fit) -> Checks:
             },
             schema=_DELAYS,
         ),
-        float(late),
+        late,
         worst,
         far,
         len(rows),
@@ -143,10 +148,15 @@ def _builds(problem: Problem) -> Floats:
     return summed(problem.task, problem.exposure, problem.n_tasks)
 
 
-def _late(fit: Fit, problem: Problem) -> float:
-    bins = problem.bins
+def late_share(fit: Fit, bins: Bins) -> float:
+    """Share of the delays in the last tenth of the window; more than `LATE`: the window is too short.
+
+    Args:
+        fit: what the model found.
+        bins: of its delays.
+    """
     found = fit.requests @ (fit.delays.by_pair * bins.widths)
-    return float(found[bins.centres >= _LATE * bins.edges[-1]].sum() / max(found.sum(), 1e-9))
+    return float(found[bins.centres >= _END * bins.edges[-1]].sum() / max(found.sum(), 1e-9))
 
 
 def _sent(evidence: Evidence, blocks: Blocks, fit: Fit, mass: Floats, weights: Floats) -> Floats:

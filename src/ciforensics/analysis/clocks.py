@@ -27,6 +27,7 @@ from ciforensics.analysis.correlogram import (
     excess_by_lag,
     foot_of,
 )
+from ciforensics.analysis.observers import known_observer
 
 if TYPE_CHECKING:
     import duckdb
@@ -96,11 +97,15 @@ def offsets(con: duckdb.DuckDBPyConnection, *, observer: str | None = None) -> p
         A row for each other source that saw requests, and one for the docker wrapper if it saw builds, with
         the columns of `Offset`.
 
+    Raises:
+        CiforensicsError: the case has no requests of that observer.
+
     Example:
         >>> import ciforensics as ci
         >>> offsets(ci.connect())["source"].unique().to_list()
         ['github_csv']
     """
+    known_observer(con, observer)
     sources = [
         name for (name,) in con.execute("SELECT DISTINCT source FROM requests ORDER BY source").fetchall()
     ]

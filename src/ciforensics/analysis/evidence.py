@@ -44,6 +44,18 @@ def name() -> pl.Expr:
     return pl.when(nobody).then(pl.lit(NOBODY)).otherwise(both).alias("name")
 
 
+def named(rows: pl.DataFrame, builds: pl.DataFrame) -> pl.DataFrame:
+    """The rows with a `name`: of the group that their job is in, else their repository and workflow in one.
+
+    Args:
+        rows: with `ci_repo`, `workflow` and `job`.
+        builds: with their `group`, see `Evidence`.
+    """
+    groups = builds.filter(name() != NOBODY).drop_nulls("group").select(*TASK, "group").unique()
+    rows = rows.join(groups, on=TASK, how="left", nulls_equal=True, maintain_order="left")
+    return rows.with_columns(name=pl.coalesce("group", name())).drop("group")
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """401s, builds, and the problem that they make.

@@ -69,9 +69,10 @@ class Expected:
     @property
     def text(self) -> str:
         """The same in a sentence."""
+        time = f"{self.hours:,.3g} h" if self.hours >= 1 else f"{self.hours * 60:.2g} min"
         fleets = "the nearest made-up fleets" if self.beyond else "made-up fleets"
         return (
-            f"With about {self.builds_per_hour:,.0f} builds an hour over {self.hours:,.3g} h, "
+            f"With about {self.builds_per_hour:,.0f} builds an hour over {time}, "
             f"{self.coverage * 100:.0f} % of them known, and 401s {self.delay_s:,.2g} s after their start "
             f"(median), {fleets} get {self.top1:.2f} of the 401s without a key right "
             f"({self.best_top1:.2f} at best), with a share error of {self.share_error:.2f}."

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from ciforensics.analysis.evidence import RUN, name
+from ciforensics.analysis.evidence import RUN, named
 from ciforensics.analysis.senders import Side, senders_of
 from ciforensics.display import MARK, Sentence, Table, cut, table, visible
 from ciforensics.errors import CiforensicsError
@@ -131,7 +131,7 @@ def explain(found: Attribution, *, line_no: int, file: str | None = None) -> Exp
     asked = _located(found.evidence.requests, line_no, file)
     request = asked.select("file", "line_no", "ts", "url", "user_agent", "outcome")
     if asked["basis"][0] is not None:
-        return _pinned(asked, request)
+        return _pinned(named(asked, found.evidence.builds), request)
     senders = senders_of(found, asked.row(0, named=True))
     candidates = (
         senders.filter(pl.col("probability") > 0)
@@ -189,8 +189,8 @@ def _listed(names: pl.Series) -> str:
 def _pinned(asked: pl.DataFrame, request: pl.DataFrame) -> Explanation:
     """A key names the run: nothing else counts."""
     run_id, basis = asked.select("run_id", "basis").row(0)
-    run = f"run {run_id}" if run_id is not None else asked.select(name()).item()
-    workflow = pl.when(pl.any_horizontal(pl.col("ci_repo", "workflow").is_not_null())).then(name())
+    run = f"run {run_id}" if run_id is not None else asked["name"][0]
+    workflow = pl.when(pl.any_horizontal(pl.col("ci_repo", "workflow").is_not_null())).then(pl.col("name"))
     candidates = asked.select(
         workflow.fill_null(run).alias("name"), *RUN, probability=pl.lit(1.0), basis="basis"
     )

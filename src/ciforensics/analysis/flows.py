@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from ciforensics.analysis.evidence import name
+from ciforensics.analysis.evidence import TASK, named
 from ciforensics.analysis.steps import summed
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
-
-_KEYS = ("ci_repo", "workflow")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +44,14 @@ class Flows:
     @classmethod
     def of(cls, evidence: Evidence) -> Flows:
         """The workflows of a case."""
-        builds = evidence.builds.select(*_KEYS, "group")
+        builds = evidence.builds.select(TASK)
         keyed = pl.when(pl.col("basis").is_not_null())
-        asked = evidence.requests.select(keyed.then(pl.col(key)).alias(key) for key in _KEYS)
-        groups = builds.drop_nulls("group").unique(_KEYS, keep="first")
-        asked = asked.join(groups, on=_KEYS, how="left", nulls_equal=True, maintain_order="left")
-        nobody = pl.DataFrame([[None]] * 3, schema=dict.fromkeys(builds.columns, pl.String))
-        rows = pl.concat([builds, asked, nobody]).with_columns(name=pl.coalesce("group", name()))
-        several = pl.col(_KEYS).drop_nulls().unique().sort().str.join(" or ").replace("", None)
+        asked = evidence.requests.select(keyed.then(pl.col(key)).alias(key) for key in TASK)
+        nobody = pl.DataFrame([[None]] * len(TASK), schema=dict.fromkeys(TASK, pl.String))
+        rows = named(pl.concat([builds, asked, nobody]), evidence.builds)
+        several = (
+            pl.col("ci_repo", "workflow").drop_nulls().unique().sort().str.join(" or ").replace("", None)
+        )
         names = rows.group_by("name").agg(several).sort("name")
         flow = rows["name"].rank("dense").to_numpy().astype(np.int64) - 1
         return cls(names, flow[: len(builds)], flow[len(builds) : -1], int(flow[-1]))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ciforensics.analysis.observers import known_observer
 from ciforensics.analysis.partners import PINNED, WITHIN_S, partners
 from ciforensics.formats.records import Stream
 
@@ -73,12 +74,16 @@ def links(con: duckdb.DuckDBPyConnection, *, observer: str | None = None) -> Lin
     Returns:
         The links as tables; a table that the case has nothing for is empty.
 
+    Raises:
+        CiforensicsError: the case has no requests of that observer.
+
     Example:
         >>> import ciforensics as ci
         >>> found = links(ci.connect())
         >>> found.verdicts.filter(source="mitmproxy").select("verdict", "requests").rows()
         [('pinned', 616)]
     """
+    known_observer(con, observer)
     seen = con.execute("SELECT source FROM observers(p_observer := $1) ORDER BY place", [observer]).fetchall()
     source, other, *_ = [*(name for (name,) in seen), _NOBODY, _NOBODY]
     pairs = _pairs(con, source, other)

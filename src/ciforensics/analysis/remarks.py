@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ciforensics.analysis import checks
 from ciforensics.display import Sentence, sentence
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from ciforensics.analysis.attribution import Attribution
 
 _GROUPS = 3  # that are named
-_EDGE = 0.02  # share of the delays that may lie in the last bins of the window
 
 
 def remarks(found: Attribution) -> tuple[Sentence, ...]:
@@ -44,14 +44,11 @@ def _remarks(found: Attribution) -> Iterator[Sentence]:
     yield Sentence(f"The probabilities are {found.calibration.verdict}.", "sentence")
     if found.expected:
         yield Sentence(found.expected.text, "sentence")
-    delays = found.fit.delays.by_pair * found.evidence.problem.bins.widths
-    late = float(
-        (delays[:, -3:].sum(axis=1) * found.fit.requests).sum() / max(found.fit.requests.sum(), 1e-9)
-    )
-    if late > _EDGE:
+    late = checks.late_share(found.fit, found.evidence.problem.bins)
+    if late > checks.LATE:
         yield sentence(
-            "{late:%} of the delays are at the end of the window of {window:.0f} s: a longer one may find "
-            "more.",
+            "{late:%} of the delays are in the last tenth of the window of {window:.0f} s: a longer one may "
+            "find more.",
             late=late,
             window=found.window_s,
         )

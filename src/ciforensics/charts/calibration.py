@@ -186,10 +186,10 @@ def intervals(
         "label",
         challenge="challenges_per_day",
         refused="refused_per_day",
-        unknown=(pl.col("per_day") - pl.col("challenges_per_day") - pl.col("refused_per_day")).clip(0),
+        other=(pl.col("per_day") - pl.col("challenges_per_day") - pl.col("refused_per_day")).clip(0),
     ).unpivot(index="label", variable_name="color", value_name="y")
     parts = parts.filter(pl.col("y") >= _SHOWN)
-    hues = [hue for hue in ("challenge", "refused", "unknown") if hue in parts["color"]]
+    hues = [hue for hue in ("challenge", "refused", "other") if hue in parts["color"]]
     notes = {hue: f"{hue} ({_rounded(drawing.total(parts, 'color', hue))})" for hue in hues}
     lanes = alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(grid=False))
     length = alt.X("y:Q", stack="zero", title=visible(x_title), axis=drawing.COUNTS)

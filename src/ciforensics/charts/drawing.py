@@ -31,6 +31,7 @@ MEANINGS = {
     "challenge": ORANGE,
     "refused": VERMILION,
     "unknown": GREY,
+    "other": GREY,
     "stock": ORANGE,
     "golden": GREEN,
     "tagged, too old": VERMILION,
