@@ -1,7 +1,8 @@
-"""`ciforensics capture`: the kits that record evidence, and writing them out."""
+"""`ciforensics capture`: kits that record evidence, and writing them out; `stream-events`, one at work."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import Annotated
 
@@ -48,3 +49,16 @@ def export(
     screen = Console(highlight=False)
     for path in kit_export.export(kit, folder, settings=pairs(settings, "--set")):
         screen.print(Text(display.visible(str(path))), soft_wrap=True)
+
+
+@app.command(
+    "stream-events",
+    add_help_option=False,  # the program's own says more
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def stream_events(context: typer.Context) -> None:
+    """Follow `docker events` while a job runs: JSON lines and DogStatsD counters, tagged with the job."""
+    # Needs fcntl, which Windows has not.
+    from ciforensics.capture.docker_events import stream_events as program  # noqa: PLC0415
+
+    sys.exit(program.main(context.args))
