@@ -108,6 +108,13 @@ QUANTITY = Kind(
     _matching(r"\d{1,9}(?:m|Ki|Mi|Gi)?"),
 )
 NETWORKS = Kind("networks in CIDR notation with commas between", "10.0.0.0/8,fd00::/8", _networks)
+GOOGLE_PROJECT = Kind("a Google Cloud project id", "acme-ci", _matching(r"[a-z][a-z0-9-]{4,28}[a-z0-9]"))
+GOOGLE_NAME = Kind(
+    "a name that Pub/Sub and Cloud Logging take (3 to 255 letters, digits and ._-, a letter first)",
+    "docker-wrapper",
+    _matching(r"[A-Za-z][\w.-]{2,254}"),
+)
+BIGQUERY_NAME = Kind("letters, digits and _", "docker_wrapper", _matching(r"\w{1,1024}"))
 FLAG = Kind("yes or no", "no", lambda text: _matching("yes|no")(text) == "yes")
 
 
