@@ -73,6 +73,16 @@ def choice(*values: str) -> Kind:
     return Kind(f"one of {', '.join(values)}", values[0], _matching("|".join(map(re.escape, values))))
 
 
+def text_like(meaning: str, example: str, pattern: str) -> Kind:
+    """Text that a regular expression matches as a whole.
+
+    Example:
+        >>> text_like("a colour", "#fff", "#[0-9a-f]{3}").read("#0af")
+        '#0af'
+    """
+    return Kind(meaning, example, _matching(pattern))
+
+
 TEXT = Kind("text on one line, not empty", "docker.events", _matching(".+"))
 PATH = Kind(
     "an absolute path without . and .. in it",
