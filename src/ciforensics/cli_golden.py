@@ -116,8 +116,8 @@ def _fact(verdict: Verdict) -> str:
 
 _HINTS = {
     "credentials first": "tag it: http.<url>.userAgent 'git/VERSION proactive'.",
-    "401 first": "it takes git 2.46 or newer and http.<url>.proactiveAuth; the case of the URL's path counts.",
-    "401 first, although tagged": "git before 2.46 ignores proactiveAuth without a word: install a newer one.",
-    "breaks without a helper": "proactiveAuth needs a credential helper that answers, even for public repositories.",
+    "401 first": "it takes git 2.46 or newer and http.<url>.proactiveAuth; its path's case counts.",
+    "401 first, although tagged": "git before 2.46 ignores proactiveAuth: install a newer one.",
+    "breaks without a helper": "proactiveAuth needs a credential helper, even for public repositories.",
     "sends no request": "run `git ls-remote` in it and read what it says.",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -147,10 +147,13 @@ class File:
     Attributes:
         executable: whether it is made so.
         only: the key, and its values, for which it is written.
+        each: names several things in the kit's `more`: the file is written for each, with the thing as `this`,
+            into the folder that its `folder` says.
     """
 
     executable: bool = False
     only: Only | None = None
+    each: str | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,7 @@ class Kit:
         files: path in the folder, and in the export, to how it is written. There is a `README.md`.
         source: the source that reads what the kit writes.
         check: looks at all values together; raises ValueError with a sentence that says what does not fit.
+        more: what the templates see beside the values, worked out from them.
     """
 
     name: str
@@ -174,3 +178,4 @@ class Kit:
     files: Mapping[str, File]
     source: str
     check: Callable[[Mapping[str, Value | None]], None] = field(default=lambda _: None)
+    more: Callable[[Mapping[str, Value | None]], Mapping[str, Any]] = field(default=lambda _: {})

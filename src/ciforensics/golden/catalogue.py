@@ -7,7 +7,9 @@ images:                         # as a Dockerfile names them
   - golang:1.24-bookworm
   - name: debian:trixie
     git: package                # how it gets git 2.46 or newer: source (the default), package or as-is
+    user: nobody                # whom the image runs as, if not root
 forge: https://github.com       # what follows may be left out; these are the defaults
+endpoint: http://docker-mirror.docker-mirror.svc.cluster.local:5000   # what dockerd asks; it takes no path
 golden: golden-images           # the standard repository, asked first
 cache: dockerhub-cache          # the remote repository in front of Docker Hub, asked next
 credentials:
@@ -19,7 +21,6 @@ credentials:
 from __future__ import annotations
 
 import difflib
-import re
 from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +51,10 @@ _IMAGE = text_like(
     rf"(?:[A-Za-z0-9.-]+(?::\d{{1,5}})?/)?{_PART}(?:/{_PART})*:\w[\w.-]{{0,127}}",
 )
 _FORGE = text_like("https:// and a host, with nothing after it", "https://github.com", "https://[a-z0-9.-]+")
+_ENDPOINT = text_like("a URL without a path", "http://mirror.example.com", r"https?://[\w.-]+(?::\d{1,5})?")
 _SECRET = text_like("the id of a secret: letters, digits, ., _ and -", "github_token", r"\w[\w.-]*")
 _VARIABLE = text_like("the name of a variable", "GITHUB_TOKEN", r"[A-Za-z_]\w*")
+_USER = text_like("a user, or user:group", "nobody", r"\w[\w.-]*(?::\w[\w.-]*)?")
 _GIT = choice("source", "package", "as-is")
 
 
@@ -63,21 +66,25 @@ class Image:
         name: as a Dockerfile names it, tag included.
         git: how it gets git 2.46 or newer: `source` builds it in a stage, `package` takes the distribution's,
             `as-is` trusts the base to have it.
+        user: whom it runs as, which a golden version must not change.
     """
 
     name: str
     git: str = "source"
+    user: str = "root"
 
     @property
     def mirrored(self) -> str:
-        """Its name at a mirror: official images are under `library/`.
+        """Its name in a repository of ours: official images are under `library/`, as dockerd asks for them.
 
         Example:
-            >>> Image(name="golang:1.24-bookworm").mirrored, Image(name="docker.io/acme/base:1").mirrored
-            ('library/golang:1.24-bookworm', 'acme/base:1')
+            >>> [Image(name=name).mirrored for name in ("golang:1", "docker.io/acme/a:1", "r.example:5000/a:1")]
+            ['library/golang:1', 'acme/a:1', 'r.example-5000/a:1']
         """
-        name = re.sub(r"^(?:index\.)?docker\.io/", "", self.name)
-        return name if "/" in name else f"library/{name}"
+        registry, rest = self._parts()
+        if registry:
+            return f"{registry.replace(':', '-')}/{rest}"
+        return rest if "/" in rest else f"library/{rest}"
 
     @property
     def hub(self) -> bool:
@@ -87,8 +94,14 @@ class Image:
             >>> Image(name="acme/base:1").hub, Image(name="registry.example.com/base:1").hub
             (True, False)
         """
-        first, slash, _ = self.mirrored.partition("/")
-        return not (slash and (re.search(r"[.:]", first) or first == "localhost"))
+        return not self._parts()[0]
+
+    def _parts(self) -> tuple[str, str]:
+        """Registry, empty for Docker Hub, and what follows; the rule is distribution's."""
+        first, slash, rest = self.name.partition("/")
+        if not slash or not (set(".:") & set(first) or first == "localhost"):
+            return "", self.name
+        return ("" if first in {"docker.io", "index.docker.io"} else first), rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +126,8 @@ class Catalogue:
         mirror: the virtual repository that builds ask, without scheme.
         images: base images with a golden version.
         forge: scheme and host of the repositories.
+        endpoint: the URL that dockerd asks: a proxy in front of `mirror`, since dockerd 20.10 refuses a mirror
+            with a path, and none has credentials for it (moby#30880).
         golden: name of the standard repository that holds the golden images.
         cache: name of the remote repository in front of Docker Hub.
         credentials: where the token comes from.
@@ -122,6 +137,7 @@ class Catalogue:
     mirror: str
     images: tuple[Image, ...]
     forge: str = "https://github.com"
+    endpoint: str = "http://docker-mirror.docker-mirror.svc.cluster.local:5000"
     golden: str = "golden-images"
     cache: str = "dockerhub-cache"
     credentials: Credentials = Credentials()
@@ -159,7 +175,7 @@ def parse_catalogue(text: str, *, name: str = "The catalogue") -> Catalogue:
     Example:
         >>> mirror = "eu-docker.pkg.dev/acme-ci/mirror"
         >>> parse_catalogue(f"organisations: [acme]\nmirror: {mirror}\nimages: [debian:trixie]").images
-        (Image(name='debian:trixie', git='source'),)
+        (Image(name='debian:trixie', git='source', user='root'),)
     """
     try:
         document = yaml.safe_load(text)
@@ -187,7 +203,7 @@ def _images(value: Any, at: str) -> tuple[Image, ...]:
     for nth, each in enumerate(_list(value, at)):
         where = f"{at}[{nth}]"
         entry = each if isinstance(each, dict) else {"name": each}
-        image = Image(**_fields(entry, where, Image, {"name": _of(_IMAGE), "git": _of(_GIT)}))
+        image = Image(**_fields(entry, where, Image, _IMAGE_ENTRIES))
         if image.mirrored in images:
             raise CiforensicsError(f"{where} is {image.name} again.", hint="keep one of them.")
         images[image.mirrored] = image
@@ -237,11 +253,14 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
+_IMAGE_ENTRIES: Mapping[str, _Read] = {"name": _of(_IMAGE), "git": _of(_GIT), "user": _of(_USER)}
+
 _ENTRIES: Mapping[str, _Read] = {
     "organisations": _organisations,
     "mirror": _of(_MIRROR),
     "images": _images,
     "forge": _of(_FORGE),
+    "endpoint": _of(_ENDPOINT),
     "golden": _of(_REPOSITORY),
     "cache": _of(_REPOSITORY),
     "credentials": _credentials,

@@ -55,7 +55,7 @@ Repository = Callable[[str, str, Mapping[str, str], bytes], Answer]
 
 
 def empty_repository(method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:  # noqa: ARG001
-    """A repository without a branch: `git ls-remote` is content with it (gitprotocol-http(5), version 0).
+    r"""A repository without a branch: `git ls-remote` is content with it (gitprotocol-http(5), version 0).
 
     Example:
         >>> empty_repository("GET", "/a/b/info/refs?service=git-upload-pack", {}, b"").body

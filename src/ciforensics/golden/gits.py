@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ciforensics.errors import CiforensicsError
-from ciforensics.golden.catalogue import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from ciforensics.golden.catalogue import Credentials
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PATIENCE_S = 600
@@ -32,41 +33,24 @@ class Git:
         command: how it is run.
         environment: all of it.
         credentials: where it looks for a token.
-        shell: how `sh` is run beside it where a secret may be written; None where it may not.
+        root: the root file system, if it is a copy that a secret may be written into.
     """
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
     credentials: Credentials
-    shell: tuple[str, ...] | None = None
+    root: Path | None = None
 
     @contextmanager
     def token(self, *, there: bool) -> Iterator[Mapping[str, str]]:
         """A made-up token where the image looks for one, or none: what to add to the environment."""
         made_up = f"made-up-{secrets.token_hex(8)}" if there else ""
-        if self.shell is None:
+        if self.root is None:
             yield {self.credentials.environment: made_up}
             return
-        self._sh(f"mkdir -p /run/secrets && cat >/run/secrets/{self.credentials.secret}", made_up)
+        _sh(self.root, f"mkdir -p /run/secrets && cat >/run/secrets/{self.credentials.secret}", made_up)
         yield {self.credentials.environment: ""}
-
-    def _sh(self, script: str, given: str) -> None:
-        # In the root file system's own eyes: a symbolic link in it must not lead to a file of this machine.
-        assert self.shell is not None
-        done = subprocess.run(
-            [*self.shell, "-c", script],
-            env=self.environment,
-            input=given.encode(),
-            capture_output=True,
-            check=False,
-            timeout=_PATIENCE_S,
-        )
-        if done.returncode:
-            said = " ".join(done.stderr.decode(errors="replace").split())
-            raise CiforensicsError(
-                f"{self.name}: its shell cannot write a secret: {said}.", hint="verify an image that has sh."
-            )
 
 
 @contextmanager
@@ -108,16 +92,30 @@ def image(reference: str, credentials: Credentials) -> Iterator[Git]:
         finally:
             _docker("rm", "--", container)
         named = (each.partition("=") for each in inspected["Config"]["Env"] or ())
-        git = Git(
+        # An export has no devices, and git does not start a helper without this one.
+        _sh(Path(scratch), "mkdir -p /dev && rm -f /dev/null && mknod -m 666 /dev/null c 1 3")
+        yield Git(
             name=reference,
             command=(*chroot, "git"),
             environment={"PATH": _PATH, "HOME": "/root"} | {name: value for name, _, value in named},
             credentials=credentials,
-            shell=(*chroot, "/bin/sh"),
+            root=Path(scratch),
         )
-        # An export has no devices, and git does not start a helper without this one.
-        git._sh("mkdir -p /dev && rm -f /dev/null && mknod -m 666 /dev/null c 1 3", "")
-        yield git
+
+
+def _sh(root: Path, script: str, given: str = "") -> None:
+    # In the root file system's own eyes: a symbolic link in it must not lead to a file of this machine.
+    done = subprocess.run(
+        [*_chroot(root), "/bin/sh", "-c", script],
+        env={"PATH": _PATH},
+        input=given.encode(),
+        capture_output=True,
+        check=False,
+        timeout=_PATIENCE_S,
+    )
+    if done.returncode:
+        said = " ".join(done.stderr.decode(errors="replace").split())
+        raise CiforensicsError(f"The image's shell fails: {said}.", hint="verify an image that has /bin/sh.")
 
 
 def _unpack(container: str, folder: Path) -> None:

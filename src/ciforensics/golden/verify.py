@@ -89,16 +89,14 @@ def _scopes(git: Git) -> list[str]:
 
 def _verdict(git: Git, version: str, url: str) -> Verdict:
     private, said = _ask(git, url, fed=True)
-    seen = private
+    seen = private or _ask(git, url, fed=True, lend=True)[0]
+    tagged = "proactive" in seen[0].user_agent.split() if seen else None
     if private:
-        tagged = _tagged(private)
         if private[0].authenticated:
             behaviour = Behaviour.CREDENTIALS_FIRST
         else:
             behaviour = Behaviour.TAGGED_BUT_401_FIRST if tagged else Behaviour.FIRST_401
     else:
-        seen, _ = _ask(git, url, fed=True, lend=True)
-        tagged = _tagged(seen) if seen else None
         lent = bool(seen) and seen[0].authenticated
         behaviour = Behaviour.BREAKS_WITHOUT_HELPER if lent else Behaviour.NO_REQUEST
     public, _ = _ask(git, url, fed=False, public=True)
@@ -111,10 +109,6 @@ def _verdict(git: Git, version: str, url: str) -> Verdict:
         requests=private,
         said=said,
     )
-
-
-def _tagged(requests: tuple[Asked, ...]) -> bool:
-    return "proactive" in requests[0].user_agent.split()
 
 
 def _ask(

@@ -1,0 +1,21 @@
+#!/bin/sh
+# The three repositories: golden images, a cache of Docker Hub, and the virtual one in front of both.
+# artifact-registry.tf says the same in Terraform: use one of them.
+set -eu
+create() {
+  name=$1
+  shift
+  gcloud artifacts repositories create "$name" \
+    --project=@{ project }@ --location=@{ location }@ --repository-format=docker "$@"
+}
+
+create @{ golden }@ --mode=standard-repository --description='golden images, asked first'
+create @{ cache }@ --mode=remote-repository --remote-docker-repo=DOCKER-HUB --description='cache of Docker Hub'
+
+# The greater priority is asked first.
+policy=$(mktemp)
+trap 'rm -f "$policy"' EXIT
+prefix=projects/@{ project }@/locations/@{ location }@/repositories
+printf '[{"id": "golden", "repository": "%s/%s", "priority": 200}, {"id": "cache", "repository": "%s/%s", "priority": 100}]\n' \
+  "$prefix" @{ golden }@ "$prefix" @{ cache }@ >"$policy"
+create @{ virtual }@ --mode=virtual-repository --upstream-policy-file="$policy" --description='what builds pull from'
