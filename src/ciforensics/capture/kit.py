@@ -147,7 +147,7 @@ class File:
     Attributes:
         executable: whether it is made so.
         only: the key, and its values, for which it is written.
-        each: names several things in the kit's `more`: the file is written for each, with the thing as `this`,
+        each: names several things in `more` of the kit: the file is written for each, which is its `this`,
             into the folder that its `folder` says.
     """
 

@@ -78,8 +78,9 @@ class Image:
         """Its name in a repository of ours: official images are under `library/`, as dockerd asks for them.
 
         Example:
-            >>> [Image(name=name).mirrored for name in ("golang:1", "docker.io/acme/a:1", "r.example:5000/a:1")]
-            ['library/golang:1', 'acme/a:1', 'r.example-5000/a:1']
+            >>> names = ("golang:1.24", "docker.io/acme/base:1", "registry.example.com:5000/base:1")
+            >>> [Image(name=name).mirrored for name in names]
+            ['library/golang:1.24', 'acme/base:1', 'registry.example.com-5000/base:1']
         """
         registry, rest = self._parts()
         if registry:
@@ -126,8 +127,8 @@ class Catalogue:
         mirror: the virtual repository that builds ask, without scheme.
         images: base images with a golden version.
         forge: scheme and host of the repositories.
-        endpoint: the URL that dockerd asks: a proxy in front of `mirror`, since dockerd 20.10 refuses a mirror
-            with a path, and none has credentials for it (moby#30880).
+        endpoint: the URL that dockerd asks: a proxy in front of `mirror`: dockerd 20.10 refuses one with a path,
+            and no dockerd has credentials for one (moby#30880).
         golden: name of the standard repository that holds the golden images.
         cache: name of the remote repository in front of Docker Hub.
         credentials: where the token comes from.
