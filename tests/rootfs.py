@@ -10,8 +10,8 @@ from pathlib import Path
 def debian(suite: str, folder: Path, *, debootstrap: str) -> Path:
     """A minimal Debian with git: trixie has 2.47.3, bookworm 2.39.5.
 
-    Takes half a minute and the Debian mirror. CIFORENSICS_TRIXIE and its like name one that is there already; it
-    is not changed.
+    Takes half a minute and the Debian mirror. CIFORENSICS_TRIXIE and its like name one that is there already,
+    which is not changed.
     """
     ready = os.environ.get(f"CIFORENSICS_{suite.upper()}")
     if ready:

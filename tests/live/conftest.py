@@ -51,7 +51,7 @@ def daemon(needs: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def trixie(needs: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The root file system of a Debian 13: its git is 2.47.3. Not to be changed; `rootfs.copy` makes a copy."""
+    """A Debian 13 as a root file system: its git is 2.47.3. Not to be changed; `rootfs.copy` copies."""
     if os.geteuid() != 0:
         pytest.skip("debootstrap and chroot need root")
     debootstrap = needs("debootstrap", package="debootstrap")

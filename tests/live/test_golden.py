@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+import socket
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import pytest
 
 from ciforensics.capture.export import export
 from ciforensics.golden.forge import Asked, Forge
-from docker_daemon import wait_until
+from docker_daemon import free_port, wait_until
 from forge import repositories, repository
 from program import start
 from rootfs import copy
@@ -28,7 +28,7 @@ HELPER = "usr/local/bin/git-credential-golden"
 PROACTIVE = f'[http "{SCOPE}"]\n\tproactiveAuth = auto\n'
 TAG = f'[http "{SCOPE}"]\n\tuserAgent = git/x proactive\n'
 HELPED = f'[credential "{SCOPE}"]\n\thelper = /{HELPER}\n'
-CATALOGUE = f"""
+CATALOGUE = """
 organisations: [acme, Acme-Labs]
 mirror: europe-docker.pkg.dev/acme-ci/mirror
 images:
@@ -119,9 +119,9 @@ def test_the_case_of_an_organisation_counts(trixie: Path, kit: Path, tmp_path: P
 
 def clone(root: Path, forge: Forge, **env: str) -> tuple[int, list[tuple[str, int, bool]]]:
     """`git clone` in a root file system: its exit code; method, status and credential of each request."""
+    git = ["git", "-c", f"http.proxy={forge.url}", "-c", "http.sslVerify=false"]
     done = subprocess.run(
-        ["/usr/sbin/chroot", str(root), "git", "-c", f"http.proxy={forge.url}", "-c", "http.sslVerify=false"]
-        + ["clone", "-q", f"{SCOPE}lib.git", f"/tmp/clone-{len(os.listdir(root / 'tmp'))}"],
+        ["/usr/sbin/chroot", root, *git, "clone", "-q", f"{SCOPE}lib.git", "/clone"],
         env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "GIT_TERMINAL_PROMPT": "0", **env},
         check=False,
         capture_output=True,
@@ -211,7 +211,7 @@ def test_a_dockerfile_from_a_catalogue_builds_a_golden_image_that_the_mirror_ser
     daemon.run("pull", "debian:trixie")
     assert inspect(daemon, "debian:trixie", "{{.Id}}") == built
 
-    # By digest the mirror is asked too, and has only what was pushed: the stock image is Docker Hub's to give.
+    # By digest the mirror is asked too; what was not pushed there is Docker Hub's to give.
     daemon.run("pull", f"debian@{digest}")
     other = f"sha256:{'0' * 64}"
     with pytest.raises(subprocess.CalledProcessError) as refused:
@@ -238,3 +238,44 @@ def test_an_image_whose_git_is_too_old_is_not_built(daemon: DockerDaemon, kit: P
     with pytest.raises(subprocess.CalledProcessError) as refused:
         daemon.run("build", "--build-arg", "BASE=old:1", "-f", str(dockerfile), str(kit))
     assert b"git 2.45.4 is older than 2.46" in refused.value.stderr + refused.value.stdout
+
+
+def test_the_mirror_adds_the_path_and_the_token_and_lets_nobody_write(
+    daemon: DockerDaemon, kit: Path, needs: Callable[..., str], tmp_path: Path
+) -> None:
+    nginx = needs("nginx", package="nginx-light")
+    below = f"127.0.0.1:{daemon.mirror_port}/acme-ci/mirror/library/behind:1"
+    daemon.run("tag", "tiny:1", below)
+    daemon.run("push", below)
+    port = free_port()
+    config = (kit / "docker-mirror/nginx.conf").read_text()
+    for there, here in {
+        " /tmp/": f" {tmp_path}/",
+        "https://europe-docker.pkg.dev": f"http://127.0.0.1:{daemon.mirror_port}",
+        "Host europe-docker.pkg.dev": "X-Host europe-docker.pkg.dev",
+        "listen 5000": f"listen 127.0.0.1:{port}",
+        "/dev/stdout": f"{tmp_path}/access.log",
+    }.items():
+        assert there in config
+        config = config.replace(there, here)
+    (tmp_path / "token.conf").write_text('proxy_set_header Authorization "Bearer made-up";\n')
+    (tmp_path / "nginx.conf").write_text(config)
+    front = f"127.0.0.1:{port}/library/behind:1"
+    with subprocess.Popen([nginx, "-c", tmp_path / "nginx.conf", "-g", "daemon off;"]) as running:
+        try:
+            wait_until(lambda: _connects(port), what="nginx answers")
+            daemon.run("pull", front)
+            daemon.run("tag", "tiny:1", f"{front}-mine")
+            with pytest.raises(subprocess.CalledProcessError, match="push"):
+                daemon.run("push", f"{front}-mine")
+        finally:
+            running.terminate()
+    asked = (daemon.folder / "registry.log").read_text()
+    assert re.search(r'"(?:GET|HEAD) /v2/acme-ci/mirror/library/behind/manifests/1 HTTP/1.[01]" 200', asked)
+    assert "behind/manifests/1-mine" not in asked
+    assert " 403 " in (tmp_path / "access.log").read_text()
+
+
+def _connects(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -117,6 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.forge.authority.issue_cert(host.strip("[]")).configure_cert(context)
         self.send_response(200)
         self.end_headers()
+        self.close_connection = False  # an HTTP/1.0 client may say CONNECT, too
         self.request = context.wrap_socket(self.connection, server_side=True)
         self.setup()
 

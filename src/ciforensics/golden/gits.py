@@ -92,8 +92,8 @@ def image(reference: str, credentials: Credentials) -> Iterator[Git]:
         finally:
             _docker("rm", "--", container)
         named = (each.partition("=") for each in inspected["Config"]["Env"] or ())
-        # An export has no devices, and git does not start a helper without this one.
-        _sh(Path(scratch), "mkdir -p /dev && rm -f /dev/null && mknod -m 666 /dev/null c 1 3")
+        # An export has no devices, and git starts no helper without this one. `mknod -m` would need /proc.
+        _sh(Path(scratch), "umask 0 && mkdir -p /dev && rm -f /dev/null && mknod /dev/null c 1 3")
         yield Git(
             name=reference,
             command=(*chroot, "git"),

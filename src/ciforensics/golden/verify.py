@@ -75,7 +75,10 @@ def verify(git: Git, *, url: str | None = None) -> list[Verdict]:
     Raises:
         CiforensicsError: the git does not run.
     """
-    version = _output(git, "version").removeprefix("git version ").strip()
+    said = _output(git, "version")
+    if not said.startswith("git version "):
+        raise CiforensicsError(f"{git.name} is no git.", hint="give the path of a git, e.g. /usr/bin/git.")
+    version = said.removeprefix("git version ").strip()
     scopes = [url] if url else _scopes(git) or [_ANYWHERE]
     return [_verdict(git, version, f"{scope.rstrip('/')}/ciforensics-probe") for scope in scopes]
 

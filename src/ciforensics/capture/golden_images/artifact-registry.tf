@@ -45,3 +45,16 @@ resource "google_artifact_registry_repository" "mirror" {
     }
   }
 }
+
+data "google_project" "project" {
+  project_id = @{ project }@
+}
+
+# docker-mirror reads on behalf of every daemon (Workload Identity Federation for GKE).
+resource "google_artifact_registry_repository_iam_member" "docker_mirror" {
+  project    = @{ project }@
+  location   = @{ location }@
+  repository = google_artifact_registry_repository.mirror.name
+  role       = "roles/artifactregistry.reader"
+  member     = "principal://iam.googleapis.com/projects/${data.google_project.project.number}/locations/global/workloadIdentityPools/${data.google_project.project.project_id}.svc.id.goog/subject/ns/docker-mirror/sa/docker-mirror"
+}
