@@ -28,6 +28,8 @@ HELPER = "usr/local/bin/git-credential-golden"
 PROACTIVE = f'[http "{SCOPE}"]\n\tproactiveAuth = auto\n'
 TAG = f'[http "{SCOPE}"]\n\tuserAgent = git/x proactive\n'
 HELPED = f'[credential "{SCOPE}"]\n\thelper = /{HELPER}\n'
+PROXIED = "".join(f"[http{name}]\n\tproxy = http://127.0.0.1:1\n" for name in ("", f' "{SCOPE}"'))
+REWRITTEN = f'[url "ssh://git@127.0.0.1:1/"]\n\tinsteadOf = {SCOPE}\n'
 CATALOGUE = """
 organisations: [acme, Acme-Labs]
 mirror: europe-docker.pkg.dev/acme-ci/mirror
@@ -94,9 +96,11 @@ def test_git_before_2_46_is_asked_for_credentials_whatever_is_configured(
         (PROACTIVE + TAG, ("breaks without a helper", True, False, False)),
         (PROACTIVE + HELPED, ("credentials first", False, True, False)),
         (PROACTIVE + TAG + HELPED, ("credentials first", True, True, True)),
+        (PROACTIVE + TAG + HELPED + PROXIED, ("credentials first", True, True, True)),
+        (REWRITTEN + PROACTIVE, ("sends no request", None, False, False)),
         (TAG + HELPED, ("401 first", False, True, False)),  # no scope to find: another organisation is asked
     ],
-    ids=["stock", "no helper", "no tag", "golden", "no proactiveAuth"],
+    ids=["stock", "no helper", "no tag", "golden", "golden behind a proxy", "over ssh", "no proactiveAuth"],
 )
 def test_git_2_47_does_what_its_configuration_makes_of_it(
     config: str, expected: tuple[Any, ...], trixie: Path, kit: Path, tmp_path: Path
@@ -134,7 +138,13 @@ def shown(asked: Asked) -> tuple[str, int, bool]:
     return asked.method, asked.status, asked.authenticated
 
 
-NETRC = "machine example.com login a password b\nmachine github.com\n  login me\n  password made-up\n"
+NETRC = """\
+machine example.com login a password b
+machine github.com
+  login me
+  password made-up
+default login anonymous password c
+"""
 
 
 @pytest.mark.parametrize(
@@ -208,7 +218,7 @@ def test_a_dockerfile_from_a_catalogue_builds_a_golden_image_that_the_mirror_ser
     built = inspect(daemon, pushed, "{{.Id}}")
     digest = inspect(daemon, pushed, "{{index .RepoDigests 0}}").partition("@")[2]
     daemon.run("rmi", pushed)
-    daemon.run("pull", "debian:trixie")
+    daemon.run("build", "-", input=b"FROM debian:trixie\nRUN git config --system --list | grep proactive\n")
     assert inspect(daemon, "debian:trixie", "{{.Id}}") == built
 
     # By digest the mirror is asked too; what was not pushed there is Docker Hub's to give.

@@ -127,8 +127,8 @@ class Catalogue:
         mirror: the virtual repository that builds ask, without scheme.
         images: base images with a golden version.
         forge: scheme and host of the repositories.
-        endpoint: the URL that dockerd asks: a proxy in front of `mirror`, as dockerd 20.10 takes no path and no
-            dockerd sends a mirror credentials (moby#30880).
+        endpoint: the URL that dockerd asks: a proxy in front of `mirror`, as dockerd 20.10 takes no path, and
+            sends a mirror no credentials (moby#30880).
         golden: name of the standard repository that holds the golden images.
         cache: name of the remote repository in front of Docker Hub.
         credentials: where the token comes from.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -49,7 +50,8 @@ class Git:
         if self.root is None:
             yield {self.credentials.environment: made_up}
             return
-        _sh(self.root, f"mkdir -p /run/secrets && cat >/run/secrets/{self.credentials.secret}", made_up)
+        path = shlex.quote(f"/run/secrets/{self.credentials.secret}")
+        _sh(self.root, f"mkdir -p /run/secrets && cat >{path}", made_up)
         yield {self.credentials.environment: ""}
 
 

@@ -127,8 +127,13 @@ def _ask(
         public: whether the forge lets everybody in.
     """
     with Forge(public=public) as forge:
-        # For the very URL: no configuration that is baked in is more specific (git-config(1), http.<url>.*).
-        options = {f"http.{url}.proxy": forge.url, f"http.{url}.sslVerify": "false"}
+        # For all URLs, as one may be rewritten (url.<base>.insteadOf), and for this very one: nothing that is
+        # baked in is more specific (git-config(1), http.<url>.*).
+        options = {
+            f"http.{scope}{name}": value
+            for scope in ("", f"{url}.")
+            for name, value in (("proxy", forge.url), ("sslVerify", "false"))
+        }
         if lend:
             options[f"credential.{url}.helper"] = "!printf 'username=lent\\npassword=lent\\n' #"
         given = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
@@ -173,7 +178,9 @@ def _run(
             ) from error
 
 
+# Nobody is asked, and nothing but the forge is reached.
 _QUIET = {
+    "GIT_ALLOW_PROTOCOL": "https",
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ASKPASS": "",
     "SSH_ASKPASS": "",

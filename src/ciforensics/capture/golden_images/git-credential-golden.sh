@@ -11,7 +11,7 @@ token=${@{ credentials.environment }@:-}
 [ "$1" = get ] && [ -z "$CIFORENSICS_ASKED" ] || exit 0
 
 if [ -s "$secret" ] && [ -r "$secret" ]; then
-  token=$(cat "$secret")
+  token=$(tr -d '\r\n' <"$secret")
 fi
 if [ -n "$token" ]; then
   printf 'username=x-access-token\npassword=%s\n' "$token"
@@ -24,6 +24,7 @@ found=$(awk -v host="$host" '
   END {
     for (i = 1; i <= n; i++) {
       if (word[i] == "machine") ours = word[++i] == host
+      else if (word[i] == "default") ours = 0
       else if (ours && word[i] == "login") login = word[++i]
       else if (ours && word[i] == "password") password = word[++i]
     }
