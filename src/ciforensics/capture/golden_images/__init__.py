@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _FOLDER = Path(__file__).parent
 _EXAMPLE = "example"
 
-# Of Debian 13's git_2.47.3.orig.tar.xz, which is upstream's archive.
+# Of git_2.47.3.orig.tar.xz as Debian 13's git_2.47.3-0+deb13u1.dsc has it.
 _GIT_VERSION = "v2.47.3"
 _GIT_SHA256 = "9c2eb1250781b3e5bfef098572d07fdf132d67e6c065e4307332ade9819a1501"
 
