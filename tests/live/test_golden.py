@@ -30,6 +30,8 @@ TAG = f'[http "{SCOPE}"]\n\tuserAgent = git/x proactive\n'
 HELPED = f'[credential "{SCOPE}"]\n\thelper = /{HELPER}\n'
 PROXIED = "".join(f"[http{name}]\n\tproxy = http://127.0.0.1:1\n" for name in ("", f' "{SCOPE}"'))
 REWRITTEN = f'[url "ssh://git@127.0.0.1:1/"]\n\tinsteadOf = {SCOPE}\n'
+EXTRA_HEADER = '[http "https://github.com/"]\n\textraHeader = AUTHORIZATION: basic eDp5\n'
+TOKEN_IN_URL = '[url "https://x:made-up@github.com/"]\n\tinsteadOf = https://github.com/\n'
 CATALOGUE = """
 organisations: [acme, Acme-Labs]
 mirror: europe-docker.pkg.dev/acme-ci/mirror
@@ -162,10 +164,21 @@ default login anonymous password c
             {},
             [200, 200, 200],
         ),
+        (False, {"root/.gitconfig": EXTRA_HEADER}, {}, [200, 200, 200]),
+        (False, {"root/.gitconfig": TOKEN_IN_URL}, {}, [200, 200, 200]),
         (False, {}, {}, [401]),
         (True, {}, {}, [200, 200, 200]),
     ],
-    ids=["variable", "secret", "netrc", "another helper", "nothing", "nothing, public"],
+    ids=[
+        "variable",
+        "secret",
+        "netrc",
+        "another helper",
+        "extraHeader",
+        "token in the URL",
+        "nothing",
+        "nothing, public",
+    ],
 )
 def test_a_golden_git_clones_with_whatever_credential_there_is_and_sends_it_first(
     *,
