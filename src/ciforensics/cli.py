@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 import ciforensics as ci
-from ciforensics import cli_attribute, cli_capture, cli_fleet, display, redact, source, tables
+from ciforensics import cli_attribute, cli_capture, cli_fleet, cli_golden, display, redact, source, tables
 from ciforensics.errors import CiforensicsError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ app = typer.Typer(
 app.add_typer(cli_attribute.app)
 app.add_typer(cli_fleet.app)
 app.add_typer(cli_capture.app)
+app.add_typer(cli_golden.app)
 
 Paths = Annotated[list[Path] | None, typer.Argument(metavar="PATH...", help="Log files, or folders of them.")]
 Case = Annotated[Path | None, typer.Option(help="The case file.")]

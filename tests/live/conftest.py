@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from docker_daemon import DockerDaemon
+from rootfs import debian
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +47,12 @@ def daemon(needs: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) 
     )
     with started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def trixie(needs: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Debian 13 as a root file system: its git is 2.47.3. Not to be changed; `rootfs.copy` copies."""
+    if os.geteuid() != 0:
+        pytest.skip("debootstrap and chroot need root")
+    debootstrap = needs("debootstrap", package="debootstrap")
+    return debian("trixie", tmp_path_factory.mktemp("rootfs"), debootstrap=debootstrap)

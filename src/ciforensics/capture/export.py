@@ -28,7 +28,7 @@ from ciforensics.shipped import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from ciforensics.capture.kit import Key, Kit, Only, Value
+    from ciforensics.capture.kit import File, Key, Kit, Only, Value
 
 _T = TypeVar("_T")
 
@@ -39,7 +39,7 @@ def all_kits() -> tuple[Kit, ...]:
 
     Example:
         >>> [kit.name for kit in all_kits()]
-        ['docker-events', 'docker-wrapper', 'squid']
+        ['docker-events', 'docker-wrapper', 'golden-images', 'squid']
     """
     packages = [each.name for each in pkgutil.iter_modules(ciforensics.capture.__path__) if each.ispkg]
     return tuple(importlib.import_module(f"ciforensics.capture.{name}").KIT for name in sorted(packages))
@@ -62,31 +62,36 @@ def export(kit: str, folder: Path, *, settings: Mapping[str, str]) -> list[Path]
     """
     chosen = _known(kit, {each.name: each for each in all_kits()}, "kit")
     values = read_settings(chosen, settings)
-    files = {
-        path: rendered(chosen, path, values)
-        for path, file in chosen.files.items()
-        if _applies(file.only, values)
-    }
+    more = chosen.more(values)
+    written: dict[str, tuple[str, File]] = {}
+    for path, file in chosen.files.items():
+        if not _applies(file.only, values):
+            continue
+        if file.each is None:
+            written[path] = rendered(chosen, path, {**values, **more}), file
+            continue
+        for this in more[file.each]:
+            written[f"{this.folder}/{path}"] = rendered(chosen, path, {**values, **more, "this": this}), file
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise CiforensicsError(f"{folder} is there already.", hint="give a folder that is new or empty.")
     try:
-        _write(chosen, files, folder)
+        _write(written, folder)
     except OSError as error:
         raise CiforensicsError(
             f"{folder} cannot be written: {error.strerror or error}.", hint="give a folder with room in it."
         ) from error
-    return [folder / path for path in files]
+    return [folder / path for path in written]
 
 
-def _write(kit: Kit, files: Mapping[str, str], folder: Path) -> None:
+def _write(files: Mapping[str, tuple[str, File]], folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
         made = Path(scratch) / "kit"
-        for path, content in files.items():
+        for path, (content, file) in files.items():
             target = made / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(content, encoding="utf-8", newline="\n")
-            target.chmod(0o755 if kit.files[path].executable else 0o644)
+            target.chmod(0o755 if file.executable else 0o644)
         if folder.exists():
             folder.rmdir()
         shutil.move(made, folder)
@@ -164,7 +169,7 @@ def _text(value: Value | None) -> str:
     return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
-def rendered(kit: Kit, path: str, values: Mapping[str, Value | None]) -> str:
+def rendered(kit: Kit, path: str, values: Mapping[str, Any]) -> str:
     """One file of a kit as it is written out.
 
     Raises:
@@ -231,6 +236,7 @@ _ESCAPES: dict[str, Callable[[str | int], str]] = {
     ".json": _json,
     ".tf": _hcl,
     ".conf": _bare,
+    "Dockerfile": _bare,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -71,6 +71,16 @@ def choice(*values: str) -> Kind:
         'one of file, pubsub'
     """
     return Kind(f"one of {', '.join(values)}", values[0], _matching("|".join(map(re.escape, values))))
+
+
+def text_like(meaning: str, example: str, pattern: str) -> Kind:
+    """Text that a regular expression matches as a whole.
+
+    Example:
+        >>> text_like("a colour", "#fff", "#[0-9a-f]{3}").read("#0af")
+        '#0af'
+    """
+    return Kind(meaning, example, _matching(pattern))
 
 
 TEXT = Kind("text on one line, not empty", "docker.events", _matching(".+"))
@@ -144,10 +154,13 @@ class File:
     Attributes:
         executable: whether it is made so.
         only: the key, and its values, for which it is written.
+        each: names several things in `more` of the kit: the file is written for each, which is its `this`,
+            into the folder that its `folder` says.
     """
 
     executable: bool = False
     only: Only | None = None
+    each: str | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +175,7 @@ class Kit:
         files: path in the folder, and in the export, to how it is written. There is a `README.md`.
         source: the source that reads what the kit writes.
         check: looks at all values together; raises ValueError with a sentence that says what does not fit.
+        more: what the templates see beside the values, worked out from them.
     """
 
     name: str
@@ -171,3 +185,4 @@ class Kit:
     files: Mapping[str, File]
     source: str
     check: Callable[[Mapping[str, Value | None]], None] = field(default=lambda _: None)
+    more: Callable[[Mapping[str, Value | None]], Mapping[str, Any]] = field(default=lambda _: {})
