@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def needs() -> Callable[..., str]:
-    """`needs("squid", package="squid")` is a program's path; without it a test is skipped, and fails in CI."""
+    """`needs("squid", package="squid")` is a path; without the program a test skips, and fails in CI."""
 
     def find(name: str, *, package: str) -> str:
         # Debian keeps daemons where a user's PATH does not look.
