@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 from hypothesis import given
@@ -74,9 +75,8 @@ def test_the_newest_pod_that_runs_has_an_address_and_its_runner_the_job() -> Non
 
 @pytest.mark.parametrize("name", ["rbac.yaml", "daemonset.yaml", "service.yaml"])
 def test_kubernetes_takes_the_manifests(name: str) -> None:
-    validate = pytest.importorskip("kubernetes_validate")
     for manifest in yaml.safe_load_all(kits.rendered(KIT, name, VALUES)):
-        validate.validate(manifest, validate.latest_version(), strict=True)
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
 
 
 def test_runners_are_told_of_the_proxy() -> None:

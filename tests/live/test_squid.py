@@ -9,7 +9,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -48,7 +47,8 @@ class Proxy:
     def start(self) -> None:
         with (self.folder / "cache.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [self.squid, "-N", "-f", str(self.folder / "kit" / "squid.conf")],
+                # A name of its own: two Squids of one name would share /dev/shm/squid-*.
+                [self.squid, "-N", "-n", f"ci{self.port}", "-f", str(self.folder / "kit" / "squid.conf")],
                 env={"PATH": "/usr/bin:/bin", "PODMETA_API": self.api.url, "NODE_NAME": "ci-1"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -104,10 +104,11 @@ class Proxy:
 
 
 @pytest.fixture
-def proxy(needs: Callable[..., str]) -> Iterator[Proxy]:
+def proxy(
+    needs: Callable[..., str],
+    as_root: None,  # noqa: ARG001 (for port 443, and for 127.0.0.2 to 127.0.0.80)
+) -> Iterator[Proxy]:
     squid = needs("squid", package="squid")
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("port 443 on other addresses of loopback needs root on Linux")
     # Under pytest's own folder only root can look.
     folder = Path(tempfile.mkdtemp(prefix="ciforensics-"))
     folder.chmod(0o777)
@@ -119,9 +120,7 @@ def proxy(needs: Callable[..., str]) -> Iterator[Proxy]:
         "drain": "1",
         "log": str(folder / "access.jsonl"),
         "helper": str(folder / "kit" / "podmeta.py"),
-        "python": needs("python3", package="python3")
-        if not Path("/usr/bin/python3").exists()
-        else "/usr/bin/python3",
+        "python": shutil.which("python3", path="/usr/bin") or needs("python3", package="python3"),
     }
     export("squid", folder / "kit", settings=settings)
     (folder / "kit").chmod(0o755)
@@ -220,24 +219,20 @@ def test_git_and_curl_go_through_and_every_line_is_read(
     (report,) = ci.ingest([proxy.log], case=tmp_path / "case.duckdb")
     assert (report.source, report.rejected) == ("squid", 0)
     assert report.skipped >= 1
-    tunnels = ci.connect(tmp_path / "case.duckdb").execute(
-        "SELECT DISTINCT client_ip, namespace, pod, node, ci_repo, workflow, job, run_id FROM tunnels "
-        "WHERE status = 200 AND (run_id = '103' OR client_ip = '127.0.0.9') ORDER BY ALL"
-    )
-    assert tunnels.fetchall() == [
-        (
-            "127.0.0.3",
-            "arc-runners",
-            "runner-3",
-            "ci-1",
-            "octo/app",
-            ".github/workflows/ci.yml",
-            "build",
-            "103",
-        ),
-        ("127.0.0.9", None, None, None, None, None, None, None),
-    ]
-    shape = ci.connect(tmp_path / "case.duckdb").execute(
+    con = ci.connect(tmp_path / "case.duckdb")
+    tunnels = con.execute(
+        "SELECT DISTINCT client_ip, namespace, pod, node, ci_repo, workflow, job, run_id, metadata IS NULL "
+        "FROM tunnels WHERE status = 200 AND (run_id IN ('103', '104') OR client_ip = '127.0.0.9') "
+        "ORDER BY ALL"
+    ).fetchall()
+    shown = 'a"b\\c\ufffdd\ufffd?,pod:evil","pod":"evil'
+    known = ("ci-1", "octo/app")
+    assert tunnels == [
+        ("127.0.0.3", "arc-runners", "runner-3", *known, ".github/workflows/ci.yml", "build", "103", False),
+        ("127.0.0.4", "arc-runners", "runner-4", *known, f".github/workflows/{shown}", shown, "104", False),
+        ("127.0.0.9", None, None, None, None, None, None, None, True),
+    ]  # fmt: skip
+    shape = con.execute(
         "SELECT ts_kind, ts_resolution_ms, result_code, duration_ms >= 0, bytes_down > 100000, "
         "metadata IS NULL "
         "FROM tunnels WHERE client_ip = '127.0.0.3' ORDER BY bytes_down DESC LIMIT 1"
