@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def needs() -> Callable[..., str]:
-    """`needs("squid", package="squid")` is a program's path; without it a test is skipped, and fails in CI."""
+    """`needs("squid", package="squid")` is a path; without the program a test skips, and fails in CI."""
 
     def find(name: str, *, package: str) -> str:
         # Debian keeps daemons where a user's PATH does not look.
@@ -34,10 +35,21 @@ def needs() -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
-def daemon(needs: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerDaemon]:
+def as_root() -> None:
+    """A test that uses it is skipped where it does not run as root on Linux, and fails there in CI."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        if os.environ.get("CI"):
+            pytest.fail("live tests run as root on Linux in CI")
+        pytest.skip("needs root on Linux")
+
+
+@pytest.fixture(scope="session")
+def daemon(
+    needs: Callable[..., str],
+    as_root: None,  # noqa: ARG001 (a fixture that only has to be there)
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[DockerDaemon]:
     """A docker daemon with a registry mirror; it holds `tiny:1`, the mirror `golang:1.24-bookworm`."""
-    if os.geteuid() != 0:
-        pytest.skip("dockerd needs root")
     started = DockerDaemon(
         folder=tmp_path_factory.mktemp("docker"),
         docker=needs("docker", package="docker.io"),

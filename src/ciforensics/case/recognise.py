@@ -50,6 +50,8 @@ def recognise(head: bytes, options: Mapping[str, Any]) -> Recognised | None:
             unreadable = unreadable or error
             continue
         if reader is not None:
+            if reader.blocks is None and envelopes.array_lines(head):
+                reader = envelopes.array_reader(reader)
             return Recognised(log, reader, envelope)
     if unreadable is not None:
         raise unreadable
@@ -63,6 +65,8 @@ def look(head: bytes) -> tuple[source.Head, envelopes.Envelope | None]:
     decoded = whole.decode("utf-8-sig", "replace").split("\n")
     lines = [line.rstrip("\r") for line in decoded if line.strip()]
     envelope = envelopes.detect(lines[:100])
+    if entries := envelopes.array_lines(head):
+        return source.Head(head, tuple(entries)), envelopes.ENVELOPES["cloud-logging"]
     if envelope is not None:
         peeled = envelope.peel(stream.split(whole, 1)[0], True)[0]["text"].to_list()
         lines = [line for line in peeled if line.strip()]

@@ -7,22 +7,29 @@ r"""Envelopes: what a log collector wrapped around each line, peeled off before 
 | `cloud-logging` | Google Cloud Logging and its exports | `{"insertId":…,"jsonPayload":{…}}` |
 | `bigquery` | rows of a Pub/Sub subscription to BigQuery | `{"subscription_name":…,"data":"<line>"}` |
 
+`gcloud logging read --format=json` prints its entries as one array over many lines: see `array_lines`.
+
 A line that is in no envelope although the others are stays as it is, so that it ends in `rejected` and not
 on the floor.
 """
 
 from __future__ import annotations
 
+import io
+import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from ciforensics.formats import records
+from ciforensics.formats import har, records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from ciforensics.source import Parsed, Reader
 
 _CRI = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d) (?:stdout|stderr) [FP](?:\s|$)"
@@ -130,6 +137,48 @@ def detect(lines: Sequence[str]) -> Envelope | None:
         if sum(map(envelope.wraps, lines)) * 2 > len(lines):
             return envelope
     return None
+
+
+def _payload(entry: Any) -> Any:
+    """What a log entry carries, where `_peel_json` looks for it too."""
+    payload = entry.get("textPayload", entry.get("jsonPayload")) if isinstance(entry, dict) else None
+    if isinstance(payload, dict):
+        payload = payload.get("log", payload.get("message", payload))
+    return entry if payload is None else payload
+
+
+def _text(payload: str) -> str:
+    """A record that is a JSON string is the line in it."""
+    return json.loads(payload) if payload.startswith('"') else payload
+
+
+def array_lines(head: bytes) -> list[str]:
+    r"""The first lines within an array of log entries; none when a file does not begin with such an array.
+
+    Example:
+        >>> array_lines(b'[\n  {"insertId": "x", "textPayload": "hello"},\n  {"inse')
+        ['hello']
+    """
+    if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+        return []
+    found = next(har.elements(io.BytesIO(head), 1, reduce=lambda entry: entry, per_block=100), None)
+    entries = found.records["text"].to_list() if found else []
+    entries = [text for text in entries if text.startswith("{")]
+    if not entries or not all(map(_is_log_entry, entries)):
+        return []
+    return [_text(har.dumps(_payload(json.loads(text)))) for text in entries]
+
+
+def array_reader(reader: Reader) -> Reader:
+    """Reads from an array of log entries what `reader` reads from lines."""
+
+    def parse(found: pl.DataFrame) -> Parsed:
+        text = pl.col("text").map_elements(_text, return_dtype=pl.String)
+        return reader.parse(
+            found.with_columns(pl.when(pl.col("text").str.starts_with('"')).then(text).otherwise("text"))
+        )
+
+    return replace(reader, format="json array", parse=parse, blocks=partial(har.elements, reduce=_payload))
 
 
 def assembler(envelope: Envelope | None, assemble: records.Assemble) -> records.Assemble:

@@ -56,7 +56,7 @@ _KEYS: Keys = {
 _CI = ("ci_repo", "workflow", "job", "run_id")
 _ORDERS = ("command", "subcommand", "args")
 _ELSE = frozenset(
-    {"pid", "ppid", "uid", "user", "cwd", "node", "run_number", "actor", "sha", "ref", "event_name"}
+    {"cut", "pid", "ppid", "uid", "user", "cwd", "node", "run_number", "actor", "sha", "ref", "event_name"}
 )
 """Keys that fill no column, but that a broken line may have without being strange."""
 
