@@ -32,7 +32,8 @@ def resolve(
 ) -> None:
     """Say who would serve an image behind the registry mirror: golden, the cache, or none of them (bypassed).
 
-    An image goes past the mirror when it is pinned by digest or comes from another registry than Docker Hub.
+    Docker asks a mirror for images of Docker Hub only. For one that is pinned by digest it asks too, but for
+    that very content, which is never the golden version.
     """
     from ciforensics.golden.catalogue import read_catalogue  # noqa: PLC0415 (yaml)
     from ciforensics.golden.resolve import resolve as resolved  # noqa: PLC0415 (regex)

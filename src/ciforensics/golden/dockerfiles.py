@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import csv
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from e2b_dockerfile_utils import DockerfileSyntaxError, ShellLex, parse_dockerfile_ast
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 LONGEST_LINE = 65_535
 """BuildKit's own limit, in bytes."""
-_LONGEST_WORD = 1_000
+_LONGEST = 1_000
 
-_STAGE = re.compile(r"[a-z][a-z0-9_.-]*", re.ASCII)
+_STAGE = re.compile("[a-z0-9][a-z0-9_.-]*")  # a name, or a number
 _LONG_COMMENT = re.compile(r"(?m)^[^\S\n]*#[^\n]{1000,}")
 _INCLUDE = re.compile(r"(?mi)^[^\S\n]*INCLUDE\+.*")
 
@@ -36,6 +36,8 @@ _INCLUDE = re.compile(r"(?mi)^[^\S\n]*INCLUDE\+.*")
 _MARK = "\ue000{}\ue001"
 _MARKED = re.compile("\ue000([^\ue000\ue001]*)\ue001")
 _PLAIN = re.compile(r"\$(?:(?P<bare>[^\W\d]\w*)|\{(?P<braced>\w+)(?:\}|(?=[#%/])))")
+_MODIFIED = re.compile(r"\$\{(\w+)[^\w}]")
+_MADE_PATTERN = re.compile(r"\$\{\w+[#%/][^}]*\$")
 _BUILDERS = re.compile(r"(?:BUILD|TARGET)(?:PLATFORM|OS|ARCH|VARIANT)")
 
 
@@ -98,9 +100,7 @@ def images(text: str) -> list[Use]:
 
 def _parsed(text: str) -> DockerfileAst:
     if "\0" in text:
-        raise DockerfileError(
-            "binary, or UTF-16: there are NULs in it", text.count("\n", 0, text.index("\0")) + 1
-        )
+        raise DockerfileError("there are NULs in it", text.count("\n", 0, text.index("\0")) + 1)
     for nth, line in enumerate(text.split("\n"), start=1):
         if len(line) > LONGEST_LINE:
             raise DockerfileError(f"a line of more than {LONGEST_LINE:,} bytes", nth)
@@ -134,15 +134,11 @@ class _Reading:
             yield from self._from(instruction)
         elif name == "ARG" and self.number < 0:  # those behind a FROM do not reach the next one
             self._argument(instruction)
-        elif name == "COPY":
-            for flag in instruction.flags:
-                if flag.startswith("--from="):
-                    yield from self._files(instruction, flag.removeprefix("--from="))
-        elif name == "RUN":
-            for source in _mounted(instruction):
-                yield from self._files(instruction, source)
         elif name == "ONBUILD":
             yield from self._onbuild(instruction)
+        else:
+            for source in _sources(instruction):
+                yield from self._files(instruction, source)
 
     def _from(self, instruction: DockerfileInstruction) -> Iterator[Use]:
         self.number += 1
@@ -160,7 +156,7 @@ class _Reading:
         try:
             image = self._expanded(words[0])
         except ValueError as error:
-            yield _unknown(use, f"docker refuses it: {error}")
+            yield _unknown(use, f"cannot be put together: {error}")
             return
         if missing := _MARKED.findall(image):
             if not _fits_a_stage(image, earlier):
@@ -179,32 +175,41 @@ class _Reading:
                 self.arguments[name] = _MARK.format(name)
 
     def _expanded(self, word: str) -> str:
-        if (
-            len(word) > 1000 or word.count("*") > 2
-        ):  # else values could be made that grow, or patterns that last
-            raise ValueError("too long or too intricate to be put together here")
+        # Patterns with more wildcards could take for ever; what others are made into one is not followed.
+        if len(word) > _LONGEST or word.count("*") > 2 or _MADE_PATTERN.search(word):
+            raise ValueError("too long or too intricate")
+        for name in _MODIFIED.findall(word):
+            if missing := _MARKED.search(self.arguments.get(name, "")):
+                return missing[0]
         marked = _PLAIN.sub(self._marked, word)
         lexer = ShellLex(self.escape, env=self.arguments, skip_unset_env=False)
-        return lexer.process_word(marked)
+        expanded = lexer.process_word(marked)
+        if len(expanded) > _LONGEST:  # values of values grow by powers
+            raise ValueError("too long or too intricate")
+        return expanded
 
     def _marked(self, found: re.Match[str]) -> str:
         name = found["bare"] or found["braced"]
         return found[0] if name in self.arguments else _MARK.format(name)
 
     def _files(self, instruction: DockerfileInstruction, source: str) -> Iterator[Use]:
-        """Of COPY --from or RUN --mount; only COPY takes a stage's number."""
-        if source.lower() in self.all_stages or (instruction.name == "COPY" and source.isdecimal()):
-            return
+        """An image, unless it is a stage; COPY also takes a stage's number."""
         use = _use(instruction, self.stage, source)
-        yield (
-            _unknown(use, "docker refuses it: no variables in from") if "$" in source else _known(use, source)
-        )
+        if source.lower() in self.all_stages:
+            return
+        if instruction.name == "COPY" and re.fullmatch("[0-9]+", source):
+            if source not in map(str, range(self.number)):
+                yield _unknown(use, "docker refuses it: no such stage before this one")
+        elif "$" in source:
+            yield _unknown(use, "docker refuses it: no variables in from")
+        else:
+            yield _known(use, source)
 
     def _onbuild(self, instruction: DockerfileInstruction) -> Iterator[Use]:
         """Runs in another Dockerfile's build, whose stages are not known."""
-        _, _, rest = instruction.original.strip().partition(" ")
+        rest = instruction.original.split(None, 1)[1:]
         try:
-            inner = parse_dockerfile_ast(f"# escape={self.escape}\n{rest.strip()}\n").instructions
+            inner = parse_dockerfile_ast("\n".join([f"# escape={self.escape}", *rest])).instructions
         except (DockerfileSyntaxError, RecursionError) as error:
             reason = str(error).rpartition(": ")[2]
             if "heredoc" in reason:
@@ -212,10 +217,11 @@ class _Reading:
             raise DockerfileError(reason, instruction.start_line) from error
         for each in inner:
             each.start_line = instruction.start_line
-            for use in self.uses(each) if each.name in ("COPY", "RUN") else ():
-                stage = use.image is not None and _STAGE.fullmatch(use.image.lower())
+            for source in _sources(each):
+                use = _use(each, self.stage, source)
                 reason = "ONBUILD: an image, or a stage of the Dockerfile that builds on this one"
-                yield _unknown(use, reason) if stage else use
+                maybe = "$" in source or _STAGE.fullmatch(source.lower())
+                yield _unknown(use, reason) if maybe else _known(use, source)
 
 
 def _stage_name(instruction: DockerfileInstruction) -> str | None:
@@ -223,20 +229,22 @@ def _stage_name(instruction: DockerfileInstruction) -> str | None:
     if instruction.name != "FROM" or len(words) != 3 or words[1].lower() != "as":
         return None
     name = words[2].lower()
-    return name if _STAGE.fullmatch(name) else None
+    return name if _STAGE.fullmatch(name) and not name[0].isdecimal() else None
 
 
-def _mounted(instruction: DockerfileInstruction) -> Iterator[str]:
+def _sources(instruction: DockerfileInstruction) -> Iterator[str]:
+    """What COPY --from and RUN --mount=from name."""
     for flag in instruction.flags:
-        if not flag.startswith("--mount="):
-            continue
-        try:
-            fields = next(csv.reader([flag.removeprefix("--mount=")], strict=True), [])
-        except csv.Error as error:
-            raise DockerfileError(f"--mount: {error}", instruction.start_line) from error
-        pairs = [each.partition("=") for each in fields]
-        sources = [value for key, _, value in pairs if key.strip().lower() == "from" and value]
-        yield from sources[-1:]
+        option, _, value = flag.partition("=")
+        if (instruction.name, option) == ("COPY", "--from"):
+            yield value
+        elif (instruction.name, option) == ("RUN", "--mount"):
+            try:
+                fields = next(csv.reader([value], strict=True), [])
+            except csv.Error as error:
+                raise DockerfileError(f"--mount: {error}", instruction.start_line) from error
+            pairs = [each.partition("=") for each in fields]
+            yield from [source for key, _, source in pairs if key.strip().lower() == "from" and source][-1:]
 
 
 def _fits_a_stage(image: str, stages: set[str]) -> bool:
@@ -244,7 +252,9 @@ def _fits_a_stage(image: str, stages: set[str]) -> bool:
     if not all(_BUILDERS.fullmatch(name) for name in _MARKED.findall(image)):
         return False
     literal = re.split(_MARKED, image.lower())[::2]
-    return any(re.fullmatch("[a-z0-9._-]+".join(map(re.escape, literal)), stage) for stage in stages)
+    return any(literal) and any(
+        re.fullmatch("[a-z0-9._-]+".join(map(re.escape, literal)), stage) for stage in stages
+    )
 
 
 def _use(instruction: DockerfileInstruction, stage: str, written: str, platform: str | None = None) -> Use:
@@ -253,8 +263,8 @@ def _use(instruction: DockerfileInstruction, stage: str, written: str, platform:
 
 
 def _known(use: Use, image: str) -> Use:
-    return Use(**{**vars(use), "image": image})
+    return replace(use, image=image)
 
 
 def _unknown(use: Use, reason: str) -> Use:
-    return Use(**{**vars(use), "image": None, "reason": reason})
+    return replace(use, reason=reason)

@@ -2,7 +2,8 @@
 
 A daemon with `--registry-mirror` asks the mirror for images of Docker Hub and for no others. A virtual
 repository then asks its members in order: a golden image is found by its tag, whatever else is by way of the
-cache. A digest names one content, which is never the golden one.
+cache. For a digest it is asked too, but for that one content, which is never the golden one: that is called
+bypassed as well.
 """
 
 from __future__ import annotations

@@ -9,20 +9,21 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from ciforensics.errors import CiforensicsError
 from ciforensics.golden.dockerfiles import DockerfileError, images
-from ciforensics.golden.resolve import Resolved, resolve, unknown
+from ciforensics.golden.resolve import resolve, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
     from ciforensics.golden.catalogue import Catalogue
+    from ciforensics.golden.resolve import Resolved
 
 LARGEST = 1 << 20
 """Bytes; nobody writes a larger Dockerfile by hand."""
@@ -101,7 +102,7 @@ def scan(
         CiforensicsError: there is no such tree.
     """
     top = Path(os.path.abspath(tree))  # noqa: PTH100 (`resolve` follows links, `absolute` keeps ..)
-    if not top.exists():
+    if not os.path.exists(top):  # noqa: PTH110 (a Path's raises where a folder may not be entered)
         raise CiforensicsError(f"There is no {tree}.", hint="give a folder of Dockerfiles.")
     if not top.is_dir():
         place = _of_parents(top.parent, ci_repo)
@@ -118,7 +119,7 @@ def scan(
         folders[:] = sorted(name for name in folders if name != ".git")
         for name in sorted(files):
             if _NAME.fullmatch(name) and not _NONE.search(name):
-                yield from _of_file(os.path.join(folder, name), place, catalogue)  # noqa: PTH118 (ten times faster)
+                yield from _of_file(os.path.join(folder, name), place, catalogue)  # noqa: PTH118
     for error in unread:
         yield _unread(places[str(top)], str(error.filename), f"cannot be read: {error.strerror}")
 
@@ -143,7 +144,7 @@ def found_in(
             resolved = unknown(use.written, use.reason or "")
         else:
             found = resolve(use.image, catalogue)
-            resolved = Resolved(**{**vars(found), "reference": use.written})
+            resolved = replace(found, reference=use.written)
         yield BaseImage(
             ci_repo=ci_repo,
             dockerfile=dockerfile,
@@ -192,7 +193,7 @@ def _shown(path: str, place: _Place) -> str:
 def _of_parents(folder: Path, ci_repo: str | None) -> _Place:
     """The repository around the scanned tree."""
     for each in (folder, *folder.parents):
-        if (each / ".git").exists():
+        if os.path.exists(each / ".git"):  # noqa: PTH110
             return _Place(str(each), ci_repo or _origin(each / ".git"))
     return _Place(str(folder), ci_repo)
 
