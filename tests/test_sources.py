@@ -44,6 +44,12 @@ EVENT = {
     "Type": "image", "Action": "pull", "Actor": {"ID": "alpine:3", "Attributes": {"name": "alpine"}},
     "scope": "local", "time": 1795489485, "timeNano": 1795489485603573981,
 }  # fmt: skip
+BASE = {
+    "ts": "2026-11-24T03:04:13Z", "ci_repo": "acme/web", "dockerfile": "Dockerfile", "line": 2,
+    "stage": "0", "instruction": "FROM", "platform": None, "reference": "golang:1.24", "image": "golang",
+    "image_tag": "1.24", "image_digest": None, "registry": "docker.io", "served_by": "cache",
+    "reason": "no golden version",
+}  # fmt: skip
 JOB = {
     "id": 403, "run_id": 9018059362, "workflow_name": "CI", "run_attempt": 1, "status": "completed",
     "run_url": "https://api.github.com/repos/acme/web/actions/runs/9018059362", "conclusion": "success",
@@ -78,6 +84,7 @@ SEEDS: dict[str, str] = {
         f'{{"ts":"2026-11-24T03:05:46Z","repo":"acme/web","workflow":"{workflow}","job":"build",'
         '"run_id":"123","cmd":"build"}\n' for workflow in ("CI", 'Build "prod" image')),
     "docker events": (json.dumps(EVENT) + "\n") * 3,
+    "dockerfile scan": (json.dumps(BASE) + "\n") * 3,
     "jobs": (json.dumps({"total_count": 2, "jobs": [JOB, JOB]}) + "\n") * 2,
     "jobs printed": json.dumps([{"total_count": 1, "jobs": [JOB]}] * 3, indent=2),
     "pods": json.dumps({"apiVersion": "v1", "items": [POD, POD], "kind": "List"}, indent=4),

@@ -19,7 +19,17 @@ from rich.table import Table
 from rich.text import Text
 
 import ciforensics as ci
-from ciforensics import cli_attribute, cli_capture, cli_fleet, cli_golden, display, redact, source, tables
+from ciforensics import (
+    cli_attribute,
+    cli_capture,
+    cli_fleet,
+    cli_golden,
+    cli_golden_resolve,
+    display,
+    redact,
+    source,
+    tables,
+)
 from ciforensics.errors import CiforensicsError
 
 if TYPE_CHECKING:
@@ -36,6 +46,7 @@ app.add_typer(cli_attribute.app)
 app.add_typer(cli_fleet.app)
 app.add_typer(cli_capture.app)
 app.add_typer(cli_golden.app)
+cli_golden.golden.add_typer(cli_golden_resolve.app)
 
 Paths = Annotated[list[Path] | None, typer.Argument(metavar="PATH...", help="Log files, or folders of them.")]
 Case = Annotated[Path | None, typer.Option(help="The case file.")]
@@ -277,10 +288,11 @@ def _show_rows(names: list[str], rows: Iterator[tuple[Any, ...]], *, as_csv: boo
             sys.stdout.write(json.dumps(dict(zip(names, row, strict=True)), default=str) + "\n")
     else:
         shown = [["" if value is None else display.visible(str(value)) for value in row] for row in rows]
-        _show_table([display.visible(name) for name in names], shown)
+        show_table([display.visible(name) for name in names], shown)
 
 
-def _show_table(names: list[str], rows: list[list[str]]) -> None:
+def show_table(names: list[str], rows: list[list[str]]) -> None:
+    """Rows as a table; on a screen that is too narrow for it, one below the other."""
     table = Table()
     for name in names:
         table.add_column(Text(name), no_wrap=True)

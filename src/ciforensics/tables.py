@@ -74,6 +74,17 @@ RUNNER = Column("runner", "VARCHAR", "runner name; on ARC the pod's name", "cicd
 ORCHESTRATION = Column("orchestration_id", "VARCHAR", "ACTIONS_ORCHESTRATION_ID: one job of one run")
 STATUS = Column("status", "SMALLINT", "HTTP status of the answer", "http.response.status_code")
 
+IMAGE = (
+    Column(
+        "image",
+        "VARCHAR",
+        "image name, registry included, without tag and digest",
+        "container.image.name",
+    ),
+    Column("image_tag", "VARCHAR", "tag of the image", "container.image.tags"),
+    Column("image_digest", "VARCHAR", "digest of the image, sha256:…", "container.image.repo_digests"),
+)
+
 REQUESTS = Table(
     "requests",
     "one HTTP request as one observer saw it",
@@ -178,14 +189,7 @@ DOCKER_EVENTS = Table(
         Column("action", "VARCHAR", "what happened, e.g. pull, create, die, exec_create"),
         Column("object_id", "VARCHAR", "id of what it happened to; for a pull the reference"),
         Column("name", "VARCHAR", "container, network or volume name", "container.name"),
-        Column(
-            "image",
-            "VARCHAR",
-            "image name, registry included, without tag and digest",
-            "container.image.name",
-        ),
-        Column("image_tag", "VARCHAR", "tag of the image", "container.image.tags"),
-        Column("image_digest", "VARCHAR", "digest of the image, sha256:…", "container.image.repo_digests"),
+        *IMAGE,
         Column("exit_code", "BIGINT", "exit code of the container or exec", "process.exit.code"),
         CI_REPO,
         WORKFLOW,
@@ -231,6 +235,26 @@ PODS = Table(
         WORKFLOW,
         JOB,
         RUN_ID,
+    ),
+)
+
+BASE_IMAGES = Table(
+    "base_images",
+    "one image that an instruction of a Dockerfile names, as one scan found it",
+    (
+        *PLACE,
+        TS,
+        CI_REPO,
+        Column("dockerfile", "VARCHAR", "its path from the top of the repository", "code.file.path"),
+        Column("line", "BIGINT", "line of the Dockerfile where the instruction starts", "code.line.number"),
+        Column("stage", "VARCHAR", "name of the stage, or its number from 0 where it has none"),
+        Column("instruction", "VARCHAR", "FROM; COPY and RUN only take files out of an image"),
+        Column("reference", "VARCHAR", "the image as the Dockerfile names it"),
+        *IMAGE,
+        Column("registry", "VARCHAR", "host that the image comes from; docker.io where none is named"),
+        Column("platform", "VARCHAR", "what --platform says"),
+        Column("served_by", "VARCHAR", "golden, cache, bypassed (goes past the mirror) or unknown"),
+        Column("reason", "VARCHAR", "why"),
     ),
 )
 
@@ -285,5 +309,5 @@ SKIPPED = Table(
     ),
 )
 
-EVIDENCE = (REQUESTS, TUNNELS, INVOCATIONS, DOCKER_EVENTS, JOBS, PODS)
+EVIDENCE = (REQUESTS, TUNNELS, INVOCATIONS, DOCKER_EVENTS, JOBS, PODS, BASE_IMAGES)
 TABLES = {table.name: table for table in (*EVIDENCE, FILES, REJECTED, SKIPPED)}

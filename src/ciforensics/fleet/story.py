@@ -17,6 +17,7 @@ sent a CSV of the morning of 17 March 2026. All runners sit behind one address. 
 - **acme/gateway** pulls its base image first; a pull that fails is in the wrapper and leaves no docker event.
 - Beside the builds a cron job polls acme/gitops, and a release bot asks the API with an expired token.
 - mitmproxy sees the pods of one node only, and was down from 09:12 to 09:42.
+- The Dockerfiles were scanned when it was over: acme/payments pins stock images by digest, so none is golden.
 - Somebody saved the jobs and the pods of arc-lab and arc-next, which link an address and a run.
 """
 
@@ -24,9 +25,10 @@ from __future__ import annotations
 
 import gzip
 import io
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from ciforensics.fleet import logs
+from ciforensics.fleet.dockerfiles import dockerfile_scan
 from ciforensics.fleet.model import Background, Client, Errand, Fleet, Parameters, Pool, Workflow
 from ciforensics.fleet.run import simulate
 
@@ -234,6 +236,7 @@ def sample_files(seed: int = SEED) -> dict[str, bytes]:
         "docker-wrapper.jsonl": _lines(wrapper),
         "docker-events.jsonl": _lines(logs.docker_events(fleet)),
         "jobs.jsonl": _lines(logs.jobs(fleet, LISTED)),
+        "dockerfile-scan.jsonl": _lines(dockerfile_scan(fleet.parameters.start + timedelta(hours=6))),
         "pods.json": logs.pods(fleet, LISTED).encode(),
         "truth.csv": logs.truth(fleet).encode(),
     }
