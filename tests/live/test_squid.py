@@ -2,176 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
 import socket
-import ssl
 import subprocess
-import tempfile
-import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 import ciforensics as ci
-from ciforensics.capture.export import export
-from docker_daemon import free_port, wait_until
-from kubernetes_double import KubernetesDouble, pod, runner
+from docker_daemon import wait_until
+from kubernetes_double import pod, runner
+from squid_proxy import SERVER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
-SERVER = "127.0.0.80"  # with port 443
+    from squid_proxy import Proxy
+
 HOSTILE = 'a"b\\c\nd\x01\ud800,pod:evil","pod":"evil'
-
-
-@dataclass
-class Proxy:
-    """Squid as a user without privileges, with what the kit wrote."""
-
-    folder: Path
-    squid: str
-    port: int
-    api: KubernetesDouble
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "access.jsonl"
-
-    def start(self) -> None:
-        with (self.folder / "cache.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                # A name of its own: two Squids of one name would share /dev/shm/squid-*.
-                [self.squid, "-N", "-n", f"ci{self.port}", "-f", str(self.folder / "kit" / "squid.conf")],
-                env={"PATH": "/usr/bin:/bin", "PODMETA_API": self.api.url, "NODE_NAME": "ci-1"},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                user="nobody",
-                group="nogroup",
-                extra_groups=[],
-            )
-        wait_until(
-            lambda: self.ask("127.0.0.2", "0.0.0.0:443").startswith("HTTP/1.1 403"), what="Squid answers"
-        )
-
-    def kill(self) -> None:
-        assert self.process
-        self.process.kill()
-        self.process.wait()
-
-    def helpers(self) -> list[int]:
-        assert self.process
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(each) for each in children.split()]
-
-    def ask(self, client: str, authority: str) -> str:
-        """A CONNECT from an address; the status line that came."""
-        return self.send(client, f"CONNECT {authority} HTTP/1.1\r\n\r\n".encode())
-
-    def send(self, client: str, data: bytes) -> str:
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), 5, source_address=(client, 0)) as to:
-                to.sendall(data)
-                return to.recv(200).split(b"\r\n")[0].decode()
-        except ConnectionError:
-            return ""
-
-    def lines(self) -> list[dict[str, Any]]:
-        text = self.log.read_text(encoding="utf-8") if self.log.exists() else ""
-        return [json.loads(line) for line in text.splitlines()]
-
-    def said(self, client: str) -> dict[str, str]:
-        """What a new connection of an address is logged with."""
-        before = len(self.lines())
-        self.ask(client, f"{SERVER}:443")
-        wait_until(
-            lambda: any(each["client_ip"] == client for each in self.lines()[before:]), what="it is logged"
-        )
-        line = [each for each in self.lines()[before:] if each["client_ip"] == client][-1]
-        return {name: value for name, value in line["podmeta"].items() if value != "-"}
-
-    def until_pod(self, client: str, name: str | None) -> dict[str, str]:
-        wait_until(lambda: self.said(client).get("pod") == name, what=f"{client} is {name}")
-        return self.said(client)
-
-
-@pytest.fixture
-def proxy(
-    needs: Callable[..., str],
-    as_root: None,  # noqa: ARG001 (for port 443, and for 127.0.0.2 to 127.0.0.80)
-) -> Iterator[Proxy]:
-    squid = needs("squid", package="squid")
-    # Under pytest's own folder only root can look.
-    folder = Path(tempfile.mkdtemp(prefix="ciforensics-"))
-    folder.chmod(0o777)
-    port = free_port()
-    settings = {
-        "image": "none",
-        "port": str(port),
-        "allow_private": "127.0.0.0/8",
-        "drain": "1",
-        "log": str(folder / "access.jsonl"),
-        "helper": str(folder / "kit" / "podmeta.py"),
-        "python": shutil.which("python3", path="/usr/bin") or needs("python3", package="python3"),
-    }
-    export("squid", folder / "kit", settings=settings)
-    (folder / "kit").chmod(0o755)
-    with KubernetesDouble() as api:
-        made = Proxy(folder, squid, port, api)
-        try:
-            yield made
-        finally:
-            if made.process:
-                made.process.terminate()
-                try:
-                    made.process.wait(timeout=20)
-                except subprocess.TimeoutExpired:
-                    made.kill()
-            shutil.rmtree(folder)
-
-
-@pytest.fixture
-def server(needs: Callable[..., str], tmp_path: Path) -> Iterator[Path]:
-    """A TLS server on port 443 with a file; its certificate."""
-    openssl = needs("openssl", package="openssl")
-    certificate, key = tmp_path / "server.pem", tmp_path / "key.pem"
-    subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-         "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=loopback",
-         "-addext", f"subjectAltName=IP:{SERVER}"],
-        check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
-    from functools import partial
-    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: object) -> None:
-            pass
-
-    (tmp_path / "www").mkdir()
-    served = Server((SERVER, 443), partial(Quiet, directory=str(tmp_path / "www")))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    served.socket = context.wrap_socket(served.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=served.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield certificate
-    served.shutdown()
-    served.server_close()
 
 
 def test_git_and_curl_go_through_and_every_line_is_read(

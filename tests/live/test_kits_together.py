@@ -1,0 +1,114 @@
+"""A job with all kits on: what they wrote is one case, in which the same run is the same run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+import ciforensics as ci
+from ciforensics.capture.export import export
+from docker_daemon import wait_until
+from kubernetes_double import pod, runner
+from squid_proxy import SERVER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from docker_daemon import DockerDaemon
+    from squid_proxy import Proxy
+
+WORKFLOW = 'Nightly "full" \\c suite, a|b'
+JOB = {
+    "GITHUB_REPOSITORY": "octo/app",
+    "GITHUB_WORKFLOW": WORKFLOW,
+    "GITHUB_JOB": "build",
+    "GITHUB_RUN_ID": "9018059362",
+    "GITHUB_RUN_ATTEMPT": "2",
+    "RUNNER_NAME": "runner-1",
+    "HOSTNAME": "runner-1",
+}
+
+
+def ran(command: list[str | Path], environment: Mapping[str, str], *, code: int = 0) -> None:
+    done = subprocess.run(
+        command, env=environment, capture_output=True, check=False, timeout=120, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == code, done.stderr
+
+
+@pytest.mark.usefixtures("server")
+def test_a_jobs_calls_events_and_tunnels_are_one_run(
+    daemon: DockerDaemon, proxy: Proxy, tmp_path: Path
+) -> None:
+    docker, logs, build = tmp_path / "bin" / "docker", tmp_path / "logs", tmp_path / "context"
+    for folder in (docker.parent, logs, build):
+        folder.mkdir()
+    shutil.copy(daemon.docker, docker)
+    real = str(docker.with_name("docker.original"))
+    paths = {"docker": real, "wrapper": str(docker), "log": str(logs / "wrapper.jsonl")}
+    export("docker-wrapper", tmp_path / "wrapper", settings=paths)
+    export(
+        "docker-events",
+        tmp_path / "events",
+        settings={"docker": real, "folder": str(logs), "metrics": "off"},
+    )
+    ran([tmp_path / "wrapper" / "install.sh"], os.environ)
+    (build / "Dockerfile").write_text('FROM tiny:1\nRUN ["/bin/true"]\n')
+    proxy.api.put(pod("runner-1", "127.0.0.2"))
+    proxy.api.put(runner("runner-1", 9018059362, workflow="octo/app/.github/workflows/n.yml@refs/heads/main"))
+    proxy.start()
+    proxy.until_pod("127.0.0.2", "runner-1")
+
+    job = {**daemon.environment, **JOB, "DOCKER_BUILDKIT": "0"}
+    ran(["/bin/sh", tmp_path / "events" / "job-started.sh"], job)
+    wait_until((logs / "docker-events.jsonl.pid").exists, what="the streamer runs")
+    ran([docker, "pull", "golang:1.24-bookworm"], job)
+    ran([docker, "build", "--network", "none", "-t", "app:1", "--build-arg", "TOKEN=hunter2", build], job)
+    ran([docker, "run", "--rm", "--network", "none", "app:1", "/bin/sh", "-c", "exit 3"], job, code=3)
+    ran([docker, "pull", "127.0.0.1:1/not/there:7"], job, code=1)
+    assert " 200 " in proxy.ask("127.0.0.2", f"{SERVER}:443")
+    ran(["/bin/sh", tmp_path / "events" / "job-completed.sh"], job)
+    wait_until(lambda: any(line["status"] == "200" for line in proxy.lines()), what="the tunnel is logged")
+    shutil.copy(proxy.log, logs / "squid.jsonl")
+
+    found = [each for each in ci.ingest([logs], case=tmp_path / "case.duckdb") if each.rows]
+    assert {(each.source, each.rejected) for each in found} == {
+        ("docker_wrapper", 0),
+        ("docker_events", 0),
+        ("squid", 0),
+    }
+    con = ci.connect(tmp_path / "case.duckdb")
+    for table in ("invocations", "docker_events", "tunnels"):
+        runs = con.execute(
+            f"SELECT DISTINCT run_id, pod, ci_repo FROM {table} WHERE run_id IS NOT NULL"
+        ).fetchall()
+        assert runs == [("9018059362", "runner-1", "octo/app")], table
+    called = con.execute("SELECT command, image, salvaged FROM invocations ORDER BY ts, line_no").fetchall()
+    assert called == [
+        ("pull", "golang:1.24-bookworm", False),
+        ("build", "app:1", False),
+        ("run", "app:1", False),
+        ("pull", "127.0.0.1:1/not/there:7", False),
+    ]
+    assert con.execute("SELECT DISTINCT workflow FROM invocations").fetchall() == [(WORKFLOW,)]
+    exits = con.execute(
+        "SELECT exit_code FROM docker_events WHERE action = 'die' AND image = 'app' ORDER BY ts"
+    ).fetchall()
+    assert exits == [(3,)]
+    # A pull that fails leaves no event: it is the call that has none.
+    failed = con.execute(
+        """
+        SELECT image FROM invocations AS called
+        WHERE command = 'pull' AND NOT EXISTS (
+            SELECT 1 FROM docker_events AS seen
+            WHERE seen.action = 'pull' AND seen.run_id = called.run_id
+                AND seen.image || ':' || seen.image_tag = called.image)
+        """
+    ).fetchall()
+    assert failed == [("127.0.0.1:1/not/there:7",)]
+    assert "hunter2" not in "".join(path.read_text() for path in logs.iterdir())
