@@ -1,0 +1,400 @@
+"""A real mitmdump, started as the kit's DaemonSet starts it, between a real git and a forge double."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+import yaml
+
+import ciforensics as ci
+from ciforensics.capture.export import export
+from ciforensics.formats.flows import VARIABLE
+from docker_daemon import free_port, wait_until
+from forge_double import ForgeDouble
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TOKENS = {
+    where: "gh" + "s_" + f"{number}F4KE" * 7 + "x" for number, where in enumerate(("credential", "query", "cookie"))
+}
+
+
+@dataclass
+class Proxy:
+    """mitmdump with the arguments of the exported manifest, below one folder.
+
+    Attributes:
+        folder: where the kit was exported to, and where all is that the proxy writes.
+        mitmdump: the program.
+        forge_certificate: trusted upstream.
+        more: further arguments.
+    """
+
+    folder: Path
+    mitmdump: str
+    forge_certificate: Path
+    more: tuple[str, ...] = ()
+    port: int = field(default_factory=free_port)
+
+    @property
+    def log(self) -> Path:
+        """What `kubectl logs` would show, unless an argument says otherwise."""
+        return self.folder / "log"
+
+    @property
+    def trust(self) -> Path:
+        """The runners' trust store, made by their init container."""
+        return self.folder / "trust" / "ca-certificates.crt"
+
+    def __enter__(self) -> Self:
+        self._kit = self.folder / "kit"
+        settings = {"namespace": "ci-lab", "runner_namespace": "runner-lab", "host": "localhost", "port": str(self.port)}
+        export("mitmproxy", self._kit, settings=settings)
+        self._certify()
+        self._trust()
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def start(self) -> None:
+        """Starts the proxy, or starts it again."""
+        (container,) = self._daemon_set["spec"]["template"]["spec"]["containers"]
+        assert container["command"] == ["mitmdump"]
+        places = {"confdir=/confdir": f"confdir={self.folder}/confdir", "/addon/addon.py": f"{self._kit}/addon.py"}
+        arguments = [places.get(each, each) for each in container["args"]]
+        trusted = f"ssl_verify_upstream_trusted_ca={self.forge_certificate}"
+        with self.log.open("ab") as out, (self.folder / "stderr").open("ab") as err:
+            self.process = subprocess.Popen(
+                [self.mitmdump, *arguments, "--listen-host", "127.0.0.1", "--set", trusted, *self.more],
+                env={"PATH": os.environ["PATH"], "HOME": "/nowhere", "PYTHONDONTWRITEBYTECODE": "1"},
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+        wait_until(self._listens, what="mitmdump listens")
+
+    def lines(self, log: Path | None = None) -> list[dict[str, Any]]:
+        """What is logged."""
+        return [json.loads(line) for line in (log or self.log).read_text().splitlines()]
+
+    @property
+    def _daemon_set(self) -> dict[str, Any]:
+        (found,) = (each for each in documents(self._kit / "proxy.yaml") if each["kind"] == "DaemonSet")
+        return found
+
+    def _listens(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text() + (self.folder / "stderr").read_text()
+        with socket.socket() as probe:  # as the kubelet does
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def _certify(self) -> None:
+        """Makes the two certificates that cert-manager would, and runs the script that makes them one file."""
+        specs = [each["spec"] for each in documents(self._kit / "certificates.yaml") if each["kind"] == "Certificate"]
+        root, ca = specs
+        assert root["isCA"]
+        assert ca["privateKey"] == {"algorithm": "RSA", "encoding": "PKCS1", "size": 2048}
+        new = "openssl req -newkey rsa:2048 -nodes -days 2"
+        self._run(*f"{new} -x509 -keyout root.key -out ca.crt -subj".split(), f"/CN={root['commonName']}")
+        self._run(*f"{new} -keyout ca.key -out ca.csr -subj /CN={ca['commonName']}".split())
+        (self.folder / "extensions").write_text("basicConstraints=critical,CA:true\nkeyUsage=keyCertSign,cRLSign\n")
+        sign = "openssl x509 -req -in ca.csr -CA ca.crt -CAkey root.key -days 2 -extfile extensions -out tls.crt"
+        self._run(*sign.split())
+        self._run(*"openssl rsa -traditional -in ca.key -out tls.key".split())
+        (self.folder / "confdir").mkdir()
+        pod = self._daemon_set["spec"]["template"]["spec"]
+        self._init(pod["initContainers"][0], {" /ca/": f" {self.folder}/", "/confdir/": f"{self.folder}/confdir/"})
+
+    def _trust(self) -> None:
+        (self.folder / "system.crt").touch()
+        self.trust.parent.mkdir()
+        places = {
+            "/etc/ssl/certs/ca-certificates.crt": "system.crt", "/mitmproxy-ca/": "", "/trust/": "trust/",
+        }  # fmt: skip
+        pod = yaml.safe_load((self._kit / "runner-values.yaml").read_text())["template"]["spec"]
+        self._init(pod["initContainers"][0], {each: f"{self.folder}/{ours}" for each, ours in places.items()})
+
+    def _init(self, container: dict[str, Any], places: dict[str, str]) -> None:
+        """Runs the script of an init container, with what it reads and writes below our folder."""
+        (script,) = container["args"]
+        for place, ours in places.items():
+            assert place in script
+            script = script.replace(place, ours)
+        self._run(*container["command"], script)
+
+    def _run(self, *command: str) -> None:
+        subprocess.run(command, cwd=self.folder, check=True, capture_output=True, timeout=60)
+
+
+def documents(path: Path) -> list[Any]:
+    return list(yaml.safe_load_all(path.read_text()))
+
+
+@pytest.fixture(scope="session")
+def mitmdump(needs: Callable[..., str]) -> str:
+    """The program, and what else these tests start."""
+    for name in ("git", "curl", "openssl"):
+        needs(name, package=name)
+    found = shutil.which(os.environ.get(VARIABLE, "mitmdump"))
+    if found is None and not os.environ.get("CI"):
+        pytest.skip(f"mitmdump is not installed: pip install mitmproxy, and set {VARIABLE}")
+    assert found is not None, f"the tests need a mitmdump in CI: set {VARIABLE}"
+    return found
+
+
+@pytest.fixture(scope="session")
+def forge(tmp_path_factory: pytest.TempPathFactory, mitmdump: str) -> Iterator[ForgeDouble]:  # noqa: ARG001
+    with ForgeDouble(tmp_path_factory.mktemp("forge")) as started:
+        yield started
+
+
+@pytest.fixture
+def start(mitmdump: str, forge: ForgeDouble, tmp_path: Path) -> Callable[..., Proxy]:
+    def make(*more: str) -> Proxy:
+        (tmp_path / "proxy").mkdir()
+        return Proxy(tmp_path / "proxy", mitmdump, forge.certificate, more)
+
+    return make
+
+
+def client(proxy: Proxy, *command: str, trusts: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+    """A program on a runner: what the runner's values put into its environment."""
+    trusted = str(trusts or proxy.trust)
+    return subprocess.run(
+        command,
+        cwd=proxy.folder.parent,
+        env={
+            **{"PATH": os.environ["PATH"], "HOME": str(proxy.folder.parent), "GIT_TERMINAL_PROMPT": "0"},
+            **{"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""},
+            **{"GIT_SSL_CAINFO": trusted, "CURL_CA_BUNDLE": trusted, "GIT_CONFIG_NOSYSTEM": "1"},
+        },
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def clone(proxy: Proxy, forge: ForgeDouble, name: str) -> None:
+    """By a git that has a credential helper, a cookie, and the token in the URL beside."""
+    helper = f"!f() {{ echo username=x-access-token; echo password={TOKENS['credential']}; }}; f"
+    done = client(
+        proxy,
+        *("git", "-c", f"credential.helper={helper}", "-c", f"http.extraHeader=Cookie: a={TOKENS['cookie']}"),
+        *("clone", "-q", f"{forge.url}/acme/web.git", name),
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def fetch(proxy: Proxy, forge: ForgeDouble, path: str, *more: str) -> int:
+    done = client(proxy, "curl", "-s", "-o", os.devnull, *more, f"{forge.url}{path}")
+    return done.returncode
+
+
+def holding(folder: Path, secrets: list[str]) -> list[Path]:
+    """The files below a folder that hold one of these."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert files
+    return [path for path in files if any(secret.encode() in path.read_bytes() for secret in secrets)]
+
+
+def test_a_clone_is_a_challenge_and_its_answers_on_one_connection_and_no_token_is_on_disk(
+    start: Callable[..., Proxy], forge: ForgeDouble, tmp_path: Path
+) -> None:
+    with start() as proxy:
+        before = len(forge.asked)
+        clone(proxy, forge, "first")
+        userinfo = forge.url.replace("://", f"://x-access-token:{TOKENS['credential']}@")
+        done = client(proxy, "git", "ls-remote", f"{userinfo}/acme/web.git")
+        assert done.returncode == 0, done.stderr.decode()
+        assert fetch(proxy, forge, f"/acme/web?access_token={TOKENS['query']}&page=2") == 0
+        asked = forge.asked[before:]
+    lines = proxy.lines()
+    assert [(line["method"], line["status"], line["authenticated"]) for line in lines] == [
+        (method, status, authenticated) for method, _, authenticated, status in asked
+    ]
+    first = lines[:4]
+    assert [(line["method"], line["status"]) for line in first] == [
+        ("GET", 401), ("GET", 200), ("POST", 200), ("POST", 200),
+    ]  # fmt: skip
+    assert [line["credential"] for line in first] == [None, "basic", "basic", "basic"]
+    assert len({(line["client_ip"], line["client_port"]) for line in first}) == 1
+    assert first[3]["content_length"] > forge.size  # chunked: counted as it passed
+    assert lines[-1]["url"] == f"{forge.url}/acme/web?access_token=***&page=2"
+    assert (lines[0]["user_agent"] or "").startswith("git/")
+    assert holding(proxy.folder, list(TOKENS.values())) == []
+    (report,) = ci.ingest([proxy.log], case=tmp_path / "case.duckdb")
+    assert (report.source, report.rows, report.rejected, report.redacted) == ("mitmproxy", len(lines), 0, 0)
+    con = ci.connect(tmp_path / "case.duckdb")
+    outcomes = con.sql("SELECT outcome FROM unauthorized() ORDER BY line_no").fetchall()
+    con.close()
+    assert outcomes == [("challenge",), ("challenge",), ("refused",)]
+    assert "addon.py" not in (proxy.folder / "stderr").read_text()
+
+
+def test_a_log_that_is_renamed_and_one_that_is_copied_and_truncated_go_on_after_a_sighup(
+    start: Callable[..., Proxy], forge: ForgeDouble, tmp_path: Path
+) -> None:
+    log = tmp_path / "requests.jsonl"
+    with start("--set", f"ciforensics_log={log}") as proxy:
+        fetch(proxy, forge, "/1")
+        log.rename(tmp_path / "renamed")
+        proxy.process.send_signal(signal.SIGHUP)
+        wait_until(log.exists, what="the log is opened again")
+        fetch(proxy, forge, "/2")
+        shutil.copy(log, tmp_path / "copied")
+        os.truncate(log, 0)
+        proxy.process.send_signal(signal.SIGHUP)
+        fetch(proxy, forge, "/3")
+        log.rename(tmp_path / "moved")
+        fetch(proxy, forge, "/4")  # without a signal
+        assert proxy.process.poll() is None
+    names = ("renamed", "copied", "moved", "requests.jsonl")
+    logs = [tmp_path / name for name in names]
+    assert [line["url"].rsplit("/")[-1] for each in logs for line in proxy.lines(each)] == ["1", "2", "3", "4"]
+    (moved,) = (tmp_path / "moved").read_bytes().splitlines()
+    assert moved.startswith(b"{")  # no hole where the truncated lines were
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 kB."""
+    if os.geteuid() != 0:
+        pytest.skip("mount needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=True, timeout=20)
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True, timeout=20)
+
+
+def test_on_a_full_disk_requests_pass_and_only_whole_lines_are_logged(
+    start: Callable[..., Proxy], forge: ForgeDouble, small_disk: Path, tmp_path: Path
+) -> None:
+    log, ballast = small_disk / "requests.jsonl", small_disk / "ballast"
+    with start("--set", f"ciforensics_log={log}") as proxy:
+        assert fetch(proxy, forge, "/before") == 0
+        with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(b"x" * 100):
+                pass
+        paths = [f"/{number}-{'x' * 1000}" for number in range(8)]  # more than a page of memory
+        assert [fetch(proxy, forge, path) for path in paths] == [0] * len(paths)
+        ballast.unlink()
+        assert fetch(proxy, forge, "/after") == 0
+    urls = [line["url"] for line in proxy.lines(log)]
+    assert (urls[0], urls[-1]) == (f"{forge.url}/before", f"{forge.url}/after")
+    missing = 2 + len(paths) - len(urls)
+    assert missing > 0
+    said = proxy.log.read_text()
+    assert said.count("No space left on device") == 1
+    assert f"written again, {missing} lines are missing" in said
+    assert "Traceback" not in said
+    (report,) = ci.ingest([log], case=tmp_path / "case.duckdb")
+    assert (report.rows, report.rejected) == (len(urls), 0)
+
+
+def test_a_wrong_path_for_the_log_is_told_at_once(start: Callable[..., Proxy]) -> None:
+    with pytest.raises(AssertionError, match="ciforensics_log=/nowhere/log cannot be opened: No such file"):
+        start("--set", "ciforensics_log=/nowhere/log").__enter__()
+
+
+def test_a_proxy_that_was_killed_goes_on_in_the_same_log(
+    start: Callable[..., Proxy], forge: ForgeDouble, tmp_path: Path
+) -> None:
+    log = tmp_path / "requests.jsonl"
+    with start("--set", f"ciforensics_log={log}") as proxy:
+        clone(proxy, forge, "first")
+        proxy.process.kill()
+        proxy.process.wait()
+        assert fetch(proxy, forge, "/meanwhile") != 0
+        proxy.start()
+        clone(proxy, forge, "second")
+    assert [line["status"] for line in proxy.lines(log)] == [401, 200, 200, 200] * 2
+    (report,) = ci.ingest([log], case=tmp_path / "case.duckdb")
+    assert (report.rows, report.rejected) == (8, 0)
+
+
+def test_a_dump_recorded_beside_the_log_gives_the_same_lines(
+    start: Callable[..., Proxy], forge: ForgeDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dump = tmp_path / "flows.mitm"
+    with start("-w", str(dump)) as proxy:
+        clone(proxy, forge, "first")
+        assert fetch(proxy, forge, "/acme/web?token=" + TOKENS["query"]) == 0
+    monkeypatch.setenv(VARIABLE, proxy.mitmdump)
+    same = []
+    for number, path in enumerate((proxy.log, dump)):
+        case = tmp_path / f"{number}.duckdb"
+        (report,) = ci.ingest([path], case=case)
+        assert (report.source, report.rejected) == ("mitmproxy", 0)
+        con = ci.connect(case)
+        same.append(con.sql("SELECT * EXCLUDE (file_id) FROM requests ORDER BY ts").fetchall())
+        con.close()
+    assert len(same[0]) == 5
+    assert same[0] == same[1]
+    assert TOKENS["query"].encode() in dump.read_bytes()  # which is why nobody should keep one
+
+
+def test_other_hosts_pass_unread(start: Callable[..., Proxy], forge: ForgeDouble) -> None:
+    with start() as proxy:
+        address = forge.url.replace("localhost", "127.0.0.1")
+        trusted = client(proxy, "curl", "-s", f"{address}/acme", trusts=forge.certificate)
+        ours = client(proxy, "curl", "-s", f"{address}/acme")
+    assert trusted.returncode == 0  # it was the forge's own certificate
+    assert ours.returncode == 60
+    assert proxy.lines() == []
+
+
+def test_a_tunnel_that_comes_to_nothing_is_a_line_that_is_no_request(
+    start: Callable[..., Proxy], forge: ForgeDouble, tmp_path: Path
+) -> None:
+    with start() as proxy:
+        assert client(proxy, "curl", "-s", f"{forge.url}/acme", trusts=forge.certificate).returncode == 60
+        assert client(proxy, "curl", "-s", f"https://localhost:{free_port()}/").returncode != 0
+        wait_until(lambda: len(proxy.lines()) == 2, what="both are logged")
+        assert fetch(proxy, forge, "/acme") == 0
+    distrust, refused, request = proxy.lines()
+    assert (distrust["method"], distrust["url"]) == ("CONNECT", f"{forge.url}/")
+    assert "does not trust the proxy's certificate" in distrust["error"]
+    assert (refused["method"], refused["status"]) == ("CONNECT", 502)
+    assert request["status"] == 401
+    (report,) = ci.ingest([proxy.log], case=tmp_path / "case.duckdb")
+    assert (report.rows, report.rejected, report.skipped) == (1, 0, 2)
+
+
+def test_large_bodies_pass_without_filling_the_memory(start: Callable[..., Proxy], forge: ForgeDouble) -> None:
+    size = 200 << 20
+    with start() as proxy:
+        before = peak_memory(proxy)
+        body = proxy.folder.parent / "body"
+        with body.open("wb") as file:
+            file.truncate(size)
+        up = ("-X", "POST", "-H", "Expect:", "-H", "Transfer-Encoding: chunked", "-T", str(body))
+        assert fetch(proxy, forge, "/up", *up) == 0
+        assert peak_memory(proxy) - before < 50 << 20
+    (line,) = proxy.lines()
+    assert line["request_bytes"] == size
+
+
+def peak_memory(proxy: Proxy) -> int:
+    """In bytes."""
+    status = Path(f"/proc/{proxy.process.pid}/status").read_text()
+    (kilobytes,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
+    return 1024 * int(kilobytes)
