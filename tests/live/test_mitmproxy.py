@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import pytest
 import yaml
@@ -21,9 +23,6 @@ from ciforensics.capture.export import export
 from ciforensics.formats.flows import VARIABLE
 from docker_daemon import free_port, wait_until
 from forge_double import ForgeDouble
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 TOKENS = {
     where: "gh" + "s_" + f"{number}F4KE" * 7 + "x" for number, where in enumerate(("credential", "query", "cookie"))
@@ -63,7 +62,6 @@ class Proxy:
         export("mitmproxy", self._kit, settings=settings)
         self._certify()
         self._trust()
-        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,6 +74,11 @@ class Proxy:
 
     def start(self) -> None:
         """Starts the proxy, or starts it again."""
+        self.launch()
+        wait_until(self._listens, what="mitmdump listens")
+
+    def launch(self) -> None:
+        """Starts the program, wherever that leads."""
         (container,) = self._daemon_set["spec"]["template"]["spec"]["containers"]
         assert container["command"] == ["mitmdump"]
         places = {"confdir=/confdir": f"confdir={self.folder}/confdir", "/addon/addon.py": f"{self._kit}/addon.py"}
@@ -90,7 +93,6 @@ class Proxy:
                 stdout=out,
                 stderr=err,
             )
-        wait_until(self._listens, what="mitmdump listens")
 
     def lines(self, log: Path | None = None) -> list[dict[str, Any]]:
         """What is logged."""
@@ -166,13 +168,21 @@ def forge(tmp_path_factory: pytest.TempPathFactory, mitmdump: str) -> Iterator[F
         yield started
 
 
-@pytest.fixture
-def start(mitmdump: str, forge: ForgeDouble, tmp_path: Path) -> Callable[..., Proxy]:
-    def make(*more: str) -> Proxy:
-        (tmp_path / "proxy").mkdir()
-        return Proxy(tmp_path / "proxy", mitmdump, forge.certificate, more)
+Start = Callable[..., AbstractContextManager[Proxy]]
 
-    return make
+
+@pytest.fixture
+def start(mitmdump: str, forge: ForgeDouble, tmp_path: Path) -> Start:
+    """Runs a proxy for a `with`, with further arguments; `wait=False`: whether or not it comes to listen."""
+
+    @contextmanager
+    def run(*more: str, wait: bool = True) -> Iterator[Proxy]:
+        (tmp_path / "proxy").mkdir()
+        with Proxy(tmp_path / "proxy", mitmdump, forge.certificate, more) as proxy:
+            proxy.start() if wait else proxy.launch()
+            yield proxy
+
+    return run
 
 
 def client(proxy: Proxy, *command: str, trusts: Path | None = None) -> subprocess.CompletedProcess[bytes]:
@@ -216,7 +226,7 @@ def holding(folder: Path, secrets: list[str]) -> list[Path]:
 
 
 def test_a_clone_is_a_challenge_and_its_answers_on_one_connection_and_no_token_is_on_disk(
-    start: Callable[..., Proxy], forge: ForgeDouble, tmp_path: Path
+    start: Start, forge: ForgeDouble, tmp_path: Path
 ) -> None:
     with start() as proxy:
         before = len(forge.asked)
@@ -250,7 +260,7 @@ def test_a_clone_is_a_challenge_and_its_answers_on_one_connection_and_no_token_i
 
 
 def test_a_log_that_is_renamed_and_one_that_is_copied_and_truncated_go_on_after_a_sighup(
-    start: Callable[..., Proxy], forge: ForgeDouble, tmp_path: Path
+    start: Start, forge: ForgeDouble, tmp_path: Path
 ) -> None:
     log = tmp_path / "requests.jsonl"
     with start("--set", f"ciforensics_log={log}") as proxy:
@@ -286,12 +296,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_on_a_full_disk_requests_pass_and_only_whole_lines_are_logged(
-    start: Callable[..., Proxy], forge: ForgeDouble, small_disk: Path, tmp_path: Path
+    start: Start, forge: ForgeDouble, small_disk: Path, tmp_path: Path
 ) -> None:
     log, ballast = small_disk / "requests.jsonl", small_disk / "ballast"
     with start("--set", f"ciforensics_log={log}") as proxy:
         assert fetch(proxy, forge, "/before") == 0
-        with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        with ballast.open("wb", buffering=0) as file, suppress(OSError):
             while file.write(b"x" * 100):
                 pass
         paths = [f"/{number}-{'x' * 1000}" for number in range(8)]  # more than a page of memory
@@ -310,13 +320,16 @@ def test_on_a_full_disk_requests_pass_and_only_whole_lines_are_logged(
     assert (report.rows, report.rejected) == (len(urls), 0)
 
 
-def test_a_wrong_path_for_the_log_is_told_at_once(start: Callable[..., Proxy]) -> None:
-    with pytest.raises(AssertionError, match="ciforensics_log=/nowhere/log cannot be opened: No such file"):
-        start("--set", "ciforensics_log=/nowhere/log").__enter__()
+def test_a_wrong_path_for_the_log_is_told_at_once(start: Start) -> None:
+    with start("--set", "ciforensics_log=/nowhere/log", wait=False) as proxy:
+        assert proxy.process.wait(timeout=60) == 1
+    said = proxy.log.read_text()
+    assert "ciforensics_log=/nowhere/log cannot be opened: No such file or directory" in said
+    assert "Traceback" not in said
 
 
 def test_a_proxy_that_was_killed_goes_on_in_the_same_log(
-    start: Callable[..., Proxy], forge: ForgeDouble, tmp_path: Path
+    start: Start, forge: ForgeDouble, tmp_path: Path
 ) -> None:
     log = tmp_path / "requests.jsonl"
     with start("--set", f"ciforensics_log={log}") as proxy:
@@ -332,7 +345,7 @@ def test_a_proxy_that_was_killed_goes_on_in_the_same_log(
 
 
 def test_a_dump_recorded_beside_the_log_gives_the_same_lines(
-    start: Callable[..., Proxy], forge: ForgeDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start, forge: ForgeDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dump = tmp_path / "flows.mitm"
     with start("-w", str(dump)) as proxy:
@@ -352,7 +365,7 @@ def test_a_dump_recorded_beside_the_log_gives_the_same_lines(
     assert TOKENS["query"].encode() in dump.read_bytes()  # which is why nobody should keep one
 
 
-def test_other_hosts_pass_unread(start: Callable[..., Proxy], forge: ForgeDouble) -> None:
+def test_other_hosts_pass_unread(start: Start, forge: ForgeDouble) -> None:
     with start() as proxy:
         address = forge.url.replace("localhost", "127.0.0.1")
         trusted = client(proxy, "curl", "-s", f"{address}/acme", trusts=forge.certificate)
@@ -363,7 +376,7 @@ def test_other_hosts_pass_unread(start: Callable[..., Proxy], forge: ForgeDouble
 
 
 def test_a_tunnel_that_comes_to_nothing_is_a_line_that_is_no_request(
-    start: Callable[..., Proxy], forge: ForgeDouble, tmp_path: Path
+    start: Start, forge: ForgeDouble, tmp_path: Path
 ) -> None:
     with start() as proxy:
         assert client(proxy, "curl", "-s", f"{forge.url}/acme", trusts=forge.certificate).returncode == 60
@@ -379,7 +392,7 @@ def test_a_tunnel_that_comes_to_nothing_is_a_line_that_is_no_request(
     assert (report.rows, report.rejected, report.skipped) == (1, 0, 2)
 
 
-def test_large_bodies_pass_without_filling_the_memory(start: Callable[..., Proxy], forge: ForgeDouble) -> None:
+def test_large_bodies_pass_without_filling_the_memory(start: Start, forge: ForgeDouble) -> None:
     size = 200 << 20
     with start() as proxy:
         before = peak_memory(proxy)
@@ -398,3 +411,69 @@ def peak_memory(proxy: Proxy) -> int:
     status = Path(f"/proc/{proxy.process.pid}/status").read_text()
     (kilobytes,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
     return 1024 * int(kilobytes)
+
+
+ODD = {
+    b"/cut": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
+    b"/nothing": b"",
+    b"/socket": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    # to the key of RFC 6455's example; then two messages, `Hello` and `bye`, and the end
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\x81\x05Hello\x81\x03bye\x88\x00",
+}
+
+
+@pytest.fixture
+def odd_server() -> Iterator[str]:
+    """A server that answers as `ODD` says and hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            for _ in ODD:
+                connection, _ = server.accept()
+                with connection, suppress(OSError):
+                    request = connection.recv(65536)
+                    connection.sendall(ODD[request.split()[1]])
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(65536):
+                        pass
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+
+
+def test_answers_that_break_off_or_never_come_or_become_a_websocket_are_a_line_each(
+    start: Start, odd_server: str, tmp_path: Path
+) -> None:
+    with start() as proxy:
+        for path in ODD:
+            with socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as connection:
+                connection.sendall(
+                    f"GET {odd_server}{path.decode()} HTTP/1.1\r\nHost: {odd_server[7:]}\r\n"
+                    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+                )
+                got = b""
+                while (b"bye" not in got) and (more := connection.recv(65536)):
+                    got += more
+            assert got.startswith((ODD[path] or b"HTTP/1.1 502")[:12])
+        wait_until(lambda: len(proxy.lines()) == len(ODD), what="all are logged")
+    lines = proxy.lines()
+    assert [(line["status"], line["content_length"]) for line in lines] == [(200, 4), (None, None), (101, 0)]
+    assert [bool(line["error"]) for line in lines] == [True, True, False]
+    assert "Traceback" not in proxy.log.read_text() + (proxy.folder / "stderr").read_text()
+    (report,) = ci.ingest([proxy.log], case=tmp_path / "case.duckdb")
+    assert (report.rows, report.rejected) == (len(ODD), 0)
+
+
+def test_requests_over_one_http_2_connection_are_a_line_each(start: Start, forge: ForgeDouble) -> None:
+    with start("--set", "connection_strategy=lazy") as proxy:  # the forge does not speak HTTP/2
+        urls = [f"{forge.url}/{number}" for number in range(20)]
+        done = client(proxy, "curl", "-s", "--parallel", "--http2", "-w", "%{http_version} ", *urls)
+        assert done.stdout.split() == [b"2"] * len(urls), done.stderr
+    lines = proxy.lines()
+    assert sorted(line["url"] for line in lines) == sorted(urls)
+    assert len({line["client_port"] for line in lines}) == 1
+    assert {line["status"] for line in lines} == {401}

@@ -187,18 +187,9 @@ class LineLog:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._file = -1
+        self._file = sys.stdout.fileno() if path == "-" else -1
         self._torn = False
         self._dropped = 0
-        if path == "-":
-            self._file = sys.stdout.fileno()
-        else:
-            try:
-                self.reopen()
-            except OSError as error:
-                # A wrong path is a mistake to be told at once, a full disk is not.
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise
 
     def reopen(self) -> None:
         """Goes on in the file that has the log's name now."""
@@ -266,17 +257,17 @@ class RequestLog:
     def configure(self, updated: set[str]) -> None:
         """Opens the log."""
         if "ciforensics_log" in updated:
-            from mitmproxy import ctx, exceptions  # noqa: PLC0415
+            from mitmproxy import ctx  # noqa: PLC0415
 
             path = ctx.options.ciforensics_log
-            try:
-                opened = LineLog(path)
-            except OSError as error:
-                raise exceptions.OptionsError(
-                    f"ciforensics_log={path} cannot be opened: {error.strerror}"
-                ) from error
             self.done()
-            self._log = opened
+            self._log = LineLog(path)
+            try:
+                self._log.reopen()
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):  # a full disk is not to stop the proxy
+                    # mitmdump does not start where something logs an error meanwhile
+                    _log.error("ciforensics_log=%s cannot be opened: %s", path, error.strerror)  # noqa: TRY400
             # mitmproxy handles SIGINT and SIGTERM only: without this, a SIGHUP would end it.
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reopen)
 
