@@ -66,11 +66,11 @@ class ForgeDouble:
             _run("git", *command.split(), cwd=work)
 
     def _make_certificate(self) -> None:
-        new = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout forge.pem -out c.pem"
-        names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
-        _run(*new.split(), "-addext", names, cwd=self.folder)
+        new = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout forge.pem -out certificate"
+        names = "-subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
+        _run(*new.split(), *names.split(), cwd=self.folder)
         with self.certificate.open("ab") as file:
-            file.write((self.folder / "c.pem").read_bytes())
+            file.write((self.folder / "certificate").read_bytes())
 
 
 def _run(*command: str, cwd: Path) -> None:
@@ -103,12 +103,18 @@ class _Handler(BaseHTTPRequestHandler):
         """Asks for a credential, takes any, and leaves the rest to git."""
         body = self._body()
         authenticated = "Authorization" in self.headers
-        head, answer = self._backend(body) if authenticated else ('WWW-Authenticate: Basic realm="forge"', b"")
+        head, answer = (
+            self._backend(body) if authenticated else ('WWW-Authenticate: Basic realm="forge"', b"")
+        )
         headers = dict(line.split(": ", 1) for line in head.splitlines())
         status = int(headers.pop("Status", "200").split()[0]) if authenticated else 401
         self.server.forge.asked.append((self.command, self.path, authenticated, status))
         self.send_response(status)
-        for name, value in {**headers, "X-GitHub-Request-Id": "A1:B2", "Transfer-Encoding": "chunked"}.items():
+        for name, value in {
+            **headers,
+            "X-GitHub-Request-Id": "A1:B2",
+            "Transfer-Encoding": "chunked",
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         for at in range(0, len(answer), 1 << 16):

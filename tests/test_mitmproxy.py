@@ -621,9 +621,7 @@ def test_without_mitmdump_the_error_says_how_to_convert_the_dump_elsewhere(
     with pytest.raises(Unreadable) as caught:
         reader_of(tnetstring(state()))
     assert "there is no /nowhere/mitmdump here" in str(caught.value)
-    assert "mitmdump -q -n -s addon.py --set ciforensics_convert=true < flows.mitm" in str(
-        caught.value
-    )
+    assert "mitmdump -q -n -s addon.py --set ciforensics_convert=true < flows.mitm" in str(caught.value)
 
 
 def program(path: Path, script: str) -> str:

@@ -25,7 +25,8 @@ from docker_daemon import free_port, wait_until
 from forge_double import ForgeDouble
 
 TOKENS = {
-    where: "gh" + "s_" + f"{number}F4KE" * 7 + "x" for number, where in enumerate(("credential", "query", "cookie"))
+    where: "gh" + "s_" + f"{number}F4KE" * 7 + "x"
+    for number, where in enumerate(("credential", "query", "cookie"))
 }
 
 
@@ -58,7 +59,12 @@ class Proxy:
 
     def __enter__(self) -> Self:
         self._kit = self.folder / "kit"
-        settings = {"namespace": "ci-lab", "runner_namespace": "runner-lab", "host": "localhost", "port": str(self.port)}
+        settings = {
+            "namespace": "ci-lab",
+            "runner_namespace": "runner-lab",
+            "host": "localhost",
+            "port": str(self.port),
+        }
         export("mitmproxy", self._kit, settings=settings)
         self._certify()
         self._trust()
@@ -81,7 +87,10 @@ class Proxy:
         """Starts the program, wherever that leads."""
         (container,) = self._daemon_set["spec"]["template"]["spec"]["containers"]
         assert container["command"] == ["mitmdump"]
-        places = {"confdir=/confdir": f"confdir={self.folder}/confdir", "/addon/addon.py": f"{self._kit}/addon.py"}
+        places = {
+            "confdir=/confdir": f"confdir={self.folder}/confdir",
+            "/addon/addon.py": f"{self._kit}/addon.py",
+        }
         arguments = [places.get(each, each) for each in container["args"]]
         trusted = f"ssl_verify_upstream_trusted_ca={self.forge_certificate}"
         with self.log.open("ab") as out, (self.folder / "stderr").open("ab") as err:
@@ -100,8 +109,8 @@ class Proxy:
 
     @property
     def _daemon_set(self) -> dict[str, Any]:
-        (found,) = (each for each in documents(self._kit / "proxy.yaml") if each["kind"] == "DaemonSet")
-        return found
+        found: list[dict[str, Any]] = documents(self._kit / "proxy.yaml")
+        return next(each for each in found if each["kind"] == "DaemonSet")
 
     def _listens(self) -> bool:
         assert self.process.poll() is None, self.log.read_text() + (self.folder / "stderr").read_text()
@@ -109,21 +118,31 @@ class Proxy:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def _certify(self) -> None:
-        """Makes the two certificates that cert-manager would, and runs the script that makes them one file."""
-        specs = [each["spec"] for each in documents(self._kit / "certificates.yaml") if each["kind"] == "Certificate"]
+        """Makes the certificates that cert-manager would, and runs the script that makes them one file."""
+        specs = [
+            each["spec"]
+            for each in documents(self._kit / "certificates.yaml")
+            if each["kind"] == "Certificate"
+        ]
         root, ca = specs
         assert root["isCA"]
         assert ca["privateKey"] == {"algorithm": "RSA", "encoding": "PKCS1", "size": 2048}
         new = "openssl req -newkey rsa:2048 -nodes -days 2"
         self._run(*f"{new} -x509 -keyout root.key -out ca.crt -subj".split(), f"/CN={root['commonName']}")
         self._run(*f"{new} -keyout ca.key -out ca.csr -subj /CN={ca['commonName']}".split())
-        (self.folder / "extensions").write_text("basicConstraints=critical,CA:true\nkeyUsage=keyCertSign,cRLSign\n")
-        sign = "openssl x509 -req -in ca.csr -CA ca.crt -CAkey root.key -days 2 -extfile extensions -out tls.crt"
+        (self.folder / "extensions").write_text(
+            "basicConstraints=critical,CA:true\nkeyUsage=keyCertSign,cRLSign\n"
+        )
+        sign = (
+            "openssl x509 -req -in ca.csr -CA ca.crt -CAkey root.key -days 2 -extfile extensions -out tls.crt"
+        )
         self._run(*sign.split())
-        self._run(*"openssl rsa -traditional -in ca.key -out tls.key".split())
+        self._run(*["openssl", "rsa", "-traditional", "-in", "ca.key", "-out", "tls.key"])
         (self.folder / "confdir").mkdir()
         pod = self._daemon_set["spec"]["template"]["spec"]
-        self._init(pod["initContainers"][0], {" /ca/": f" {self.folder}/", "/confdir/": f"{self.folder}/confdir/"})
+        self._init(
+            pod["initContainers"][0], {" /ca/": f" {self.folder}/", "/confdir/": f"{self.folder}/confdir/"}
+        )
 
     def _trust(self) -> None:
         (self.folder / "system.crt").touch()
@@ -192,9 +211,14 @@ def client(proxy: Proxy, *command: str, trusts: Path | None = None) -> subproces
         command,
         cwd=proxy.folder.parent,
         env={
-            **{"PATH": os.environ["PATH"], "HOME": str(proxy.folder.parent), "GIT_TERMINAL_PROMPT": "0"},
-            **{"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""},
-            **{"GIT_SSL_CAINFO": trusted, "CURL_CA_BUNDLE": trusted, "GIT_CONFIG_NOSYSTEM": "1"},
+            "PATH": os.environ["PATH"],
+            "HOME": str(proxy.folder.parent),
+            "HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}",
+            "NO_PROXY": "",
+            "GIT_SSL_CAINFO": trusted,
+            "CURL_CA_BUNDLE": trusted,
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_TERMINAL_PROMPT": "0",
         },
         capture_output=True,
         check=False,
@@ -278,7 +302,12 @@ def test_a_log_that_is_renamed_and_one_that_is_copied_and_truncated_go_on_after_
         assert proxy.process.poll() is None
     names = ("renamed", "copied", "moved", "requests.jsonl")
     logs = [tmp_path / name for name in names]
-    assert [line["url"].rsplit("/")[-1] for each in logs for line in proxy.lines(each)] == ["1", "2", "3", "4"]
+    assert [line["url"].rsplit("/")[-1] for each in logs for line in proxy.lines(each)] == [
+        "1",
+        "2",
+        "3",
+        "4",
+    ]
     (moved,) = (tmp_path / "moved").read_bytes().splitlines()
     assert moved.startswith(b"{")  # no hole where the truncated lines were
 

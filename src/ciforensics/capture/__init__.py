@@ -4,7 +4,7 @@
 |---|---|
 | `kit` | what a kit is: its keys, what values they take, its files |
 | `export` | finds the kits, writes one out |
-| `docker_wrapper`, `docker_events`, `squid`, `mitmproxy` | the kits: a folder each, with its files and its page |
+| `docker_wrapper`, `docker_events`, `squid`, `mitmproxy` | the kits: a folder each, its page in it |
 """
 
 from __future__ import annotations

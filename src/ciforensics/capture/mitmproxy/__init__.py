@@ -29,8 +29,8 @@ def _label(text: str) -> tuple[str, ...]:
 
 
 LAB = Kind(
-    "a namespace that is named as a lab: `lab` must be one of the words between its dashes, because this proxy "
-    "holds every credential that passes through it",
+    "a namespace that is named as a lab: `lab` must be one of the words between its dashes, because this "
+    "proxy holds every credential that passes through it",
     "ci-lab",
     _lab,
 )
@@ -43,9 +43,16 @@ KIT = Kit(
     keys=(
         Key("namespace", "Where the proxy runs; named as a lab", LAB),
         Key("runner_namespace", "Where the runners that use it run; named as a lab", LAB),
-        Key("host", "Whose TLS is opened, with all names below it; the rest passes unread", HOST, "github.com"),
+        Key(
+            "host", "Whose TLS is opened, with all names below it; the rest passes unread", HOST, "github.com"
+        ),
         Key("image", "mitmproxy 11 or later", IMAGE, "mitmproxy/mitmproxy:11.0.2"),
-        Key("runner_image", "The runners' own image, whose trust store is copied", IMAGE, "ghcr.io/actions/actions-runner:latest"),
+        Key(
+            "runner_image",
+            "The runners' own image, whose trust store is copied",
+            IMAGE,
+            "ghcr.io/actions/actions-runner:latest",
+        ),
         Key("port", "Where the proxy listens", PORT, "8080"),
         Key("node", "Label of the nodes that get a proxy", SELECTOR, "kubernetes.io/os=linux"),
         Key("runners", "Label of the pods that may use it", SELECTOR, "actions-ephemeral-runner=True"),

@@ -4,9 +4,9 @@ Run it in the proxy, with mitmproxy 11 or later:
 
     mitmdump -q -s addon.py --set ciforensics_log=/var/log/mitmproxy/requests.jsonl
 
-The log may be rotated by rename, with or without a SIGHUP, or by copy and truncate. When it cannot be written,
-requests pass all the same; mitmproxy's own log says when that began, and at its end how many lines are missing.
-Bodies are counted and passed on as they come, never kept: a dump written beside the log (`-w`) has none.
+The log may be rotated by rename, with or without a SIGHUP, or by copy and truncate. When it cannot be
+written, requests pass all the same; mitmproxy's own log says when that began, and at its end how many lines
+are missing. Bodies are counted and passed on as they come, never kept: a dump beside the log (`-w`) has none.
 
 Or turn a recorded dump into the same lines, one for each flow in it whatever it holds:
 
@@ -43,7 +43,10 @@ if TYPE_CHECKING:
 MARK = "***"
 SCHEMES = ("basic", "bearer", "digest", "negotiate", "ntlm", "token")
 SECRET_HEADERS = ("authorization", "proxy-authorization", "cookie")
-_NAMES = r"token|secret|pass|passwd|password|pwd|signature|credentials?|(?:api|access|private)[_.-]?key|auth"
+_NAMES = (
+    r"token|secret|pass|passwd|password|passphrase|pwd|signature|credentials?|cookie|auth|authorization"
+    r"|(?:api|access|private)[_.-]?key"
+)
 _SECRETS = (
     (re.compile(r"(?<=://)[^/?#@\s]*@"), ""),
     (
@@ -212,7 +215,7 @@ class LineLog:
             self._append(line.encode() + b"\n")
         except OSError as error:
             if not self._dropped:
-                _log.error("%s: no requests are logged: %s", self._path, error.strerror)  # noqa: TRY400
+                _log.error("%s: no requests are logged: %s", self._path, error.strerror)
             self._dropped += 1
         else:
             if self._dropped:
@@ -223,7 +226,7 @@ class LineLog:
         if self._path == "-":
             return False
         try:
-            return self._file < 0 or not os.path.samestat(os.stat(self._path), os.fstat(self._file))
+            return self._file < 0 or not os.path.samestat(os.stat(self._path), os.fstat(self._file))  # noqa: PTH116
         except FileNotFoundError:
             return True
 
@@ -267,7 +270,7 @@ class RequestLog:
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):  # a full disk is not to stop the proxy
                     # mitmdump does not start where something logs an error meanwhile
-                    _log.error("ciforensics_log=%s cannot be opened: %s", path, error.strerror)  # noqa: TRY400
+                    _log.error("ciforensics_log=%s cannot be opened: %s", path, error.strerror)
             # mitmproxy handles SIGINT and SIGTERM only: without this, a SIGHUP would end it.
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reopen)
 
@@ -323,7 +326,7 @@ class RequestLog:
         self._write(described(flow)[0])
 
     def tls_failed_client(self, data: Any) -> None:
-        """Most often a client that does not trust the CA: without a line, its requests would just be missing."""
+        """Most often a client that does not trust the CA: its requests should not just be missing."""
         client, server = data.conn, data.context.server
         ip, port, *_ = client.peername or _UNKNOWN
         host, at = (server.address or _UNKNOWN)[:2]
