@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -254,6 +255,7 @@ def test_a_clone_is_a_challenge_and_its_answers_on_one_connection_and_no_token_i
 ) -> None:
     with start() as proxy:
         before = len(forge.asked)
+        proxy.process.send_signal(signal.SIGHUP)  # nothing to open again, and no reason to end
         clone(proxy, forge, "first")
         userinfo = forge.url.replace("://", f"://x-access-token:{TOKENS['credential']}@")
         done = client(proxy, "git", "ls-remote", f"{userinfo}/acme/web.git")
@@ -273,13 +275,14 @@ def test_a_clone_is_a_challenge_and_its_answers_on_one_connection_and_no_token_i
     assert first[3]["content_length"] > forge.size  # chunked: counted as it passed
     assert lines[-1]["url"] == f"{forge.url}/acme/web?access_token=***&page=2"
     assert (lines[0]["user_agent"] or "").startswith("git/")
-    assert holding(proxy.folder, list(TOKENS.values())) == []
     (report,) = ci.ingest([proxy.log], case=tmp_path / "case.duckdb")
     assert (report.source, report.rows, report.rejected, report.redacted) == ("mitmproxy", len(lines), 0, 0)
     con = ci.connect(tmp_path / "case.duckdb")
     outcomes = con.sql("SELECT outcome FROM unauthorized() ORDER BY line_no").fetchall()
     con.close()
     assert outcomes == [("challenge",), ("challenge",), ("refused",)]
+    basic = base64.b64encode(f"x-access-token:{TOKENS['credential']}".encode()).decode()
+    assert holding(tmp_path, [*TOKENS.values(), basic]) == []
     assert "addon.py" not in (proxy.folder / "stderr").read_text()
 
 
@@ -482,7 +485,8 @@ def test_answers_that_break_off_or_never_come_or_become_a_websocket_are_a_line_e
                 connection.sendall(
                     f"GET {odd_server}{path.decode()} HTTP/1.1\r\nHost: {odd_server[7:]}\r\n"
                     "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+                    f'User-Agent: a"\\\xff {TOKENS["credential"]}\r\n'
+                    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode("latin-1")
                 )
                 got = b""
                 while (b"bye" not in got) and (more := connection.recv(65536)):
@@ -492,6 +496,7 @@ def test_answers_that_break_off_or_never_come_or_become_a_websocket_are_a_line_e
     lines = proxy.lines()
     assert [(line["status"], line["content_length"]) for line in lines] == [(200, 4), (None, None), (101, 0)]
     assert [bool(line["error"]) for line in lines] == [True, True, False]
+    assert {line["user_agent"] for line in lines} == {'a"\\\udcff ***'}
     assert "Traceback" not in proxy.log.read_text() + (proxy.folder / "stderr").read_text()
     (report,) = ci.ingest([proxy.log], case=tmp_path / "case.duckdb")
     assert (report.rows, report.rejected) == (len(ODD), 0)

@@ -36,6 +36,8 @@ LAB = Kind(
 )
 SELECTOR = Kind("a label of Kubernetes, key=value", "kubernetes.io/os=linux", _label)
 
+_INSIDE = "localhost,127.0.0.1,.svc,.svc.cluster.local,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
+
 KIT = Kit(
     name="mitmproxy",
     summary="Lab only: each HTTPS request of the runners with its status, by a proxy that opens their TLS",
@@ -56,7 +58,7 @@ KIT = Kit(
         Key("port", "Where the proxy listens", PORT, "8080"),
         Key("node", "Label of the nodes that get a proxy", SELECTOR, "kubernetes.io/os=linux"),
         Key("runners", "Label of the pods that may use it", SELECTOR, "actions-ephemeral-runner=True"),
-        Key("no_proxy", "What runners reach without it", TEXT, "localhost,127.0.0.1,.svc,.svc.cluster.local"),
+        Key("no_proxy", "What runners reach without it", TEXT, _INSIDE),
         Key("cpu", "CPU limit of a proxy; it never uses more than one", QUANTITY, "1"),
         Key("memory", "Memory limit of a proxy", QUANTITY, "512Mi"),
     ),

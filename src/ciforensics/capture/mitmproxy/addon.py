@@ -334,7 +334,7 @@ class RequestLog:
             {
                 "timestamp": _when(time.time()),
                 "method": "CONNECT",
-                "url": f"https://{client.sni or host}:{at}/",
+                "url": without_secrets(f"https://{client.sni or host}:{at}/")[0],
                 "status": None,
                 "client_ip": ip.removeprefix("::ffff:") if ip else None,
                 "client_port": port,
