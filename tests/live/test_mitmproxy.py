@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import shutil
 import signal
@@ -12,162 +11,20 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
 
 import pytest
-import yaml
 
 import ciforensics as ci
-from ciforensics.capture.export import export
 from ciforensics.formats.flows import VARIABLE
 from docker_daemon import free_port, wait_until
 from forge_double import ForgeDouble
+from lab_proxy import LabProxy
 
 TOKENS = {
     where: "gh" + "s_" + f"{number}F4KE" * 7 + "x"
     for number, where in enumerate(("credential", "query", "cookie"))
 }
-
-
-@dataclass
-class Proxy:
-    """mitmdump with the arguments of the exported manifest, below one folder.
-
-    Attributes:
-        folder: where the kit was exported to, and where all is that the proxy writes.
-        mitmdump: the program.
-        forge_certificate: trusted upstream.
-        more: further arguments.
-    """
-
-    folder: Path
-    mitmdump: str
-    forge_certificate: Path
-    more: tuple[str, ...] = ()
-    port: int = field(default_factory=free_port)
-
-    @property
-    def log(self) -> Path:
-        """What `kubectl logs` would show, unless an argument says otherwise."""
-        return self.folder / "log"
-
-    @property
-    def trust(self) -> Path:
-        """The runners' trust store, made by their init container."""
-        return self.folder / "trust" / "ca-certificates.crt"
-
-    def __enter__(self) -> Self:
-        self._kit = self.folder / "kit"
-        settings = {
-            "namespace": "ci-lab",
-            "runner_namespace": "runner-lab",
-            "host": "localhost",
-            "port": str(self.port),
-        }
-        export("mitmproxy", self._kit, settings=settings)
-        self._certify()
-        self._trust()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-    def start(self) -> None:
-        """Starts the proxy, or starts it again."""
-        self.launch()
-        wait_until(self._listens, what="mitmdump listens")
-
-    def launch(self) -> None:
-        """Starts the program, wherever that leads."""
-        (container,) = self._daemon_set["spec"]["template"]["spec"]["containers"]
-        assert container["command"] == ["mitmdump"]
-        places = {
-            "confdir=/confdir": f"confdir={self.folder}/confdir",
-            "/addon/addon.py": f"{self._kit}/addon.py",
-        }
-        arguments = [places.get(each, each) for each in container["args"]]
-        trusted = f"ssl_verify_upstream_trusted_ca={self.forge_certificate}"
-        with self.log.open("ab") as out, (self.folder / "stderr").open("ab") as err:
-            self.process = subprocess.Popen(
-                [self.mitmdump, *arguments, "--listen-host", "127.0.0.1", "--set", trusted, *self.more],
-                env={"PATH": os.environ["PATH"], "HOME": "/nowhere", "PYTHONDONTWRITEBYTECODE": "1"},
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-            )
-
-    def lines(self, log: Path | None = None) -> list[dict[str, Any]]:
-        """What is logged."""
-        return [json.loads(line) for line in (log or self.log).read_text().splitlines()]
-
-    @property
-    def _daemon_set(self) -> dict[str, Any]:
-        found: list[dict[str, Any]] = documents(self._kit / "proxy.yaml")
-        return next(each for each in found if each["kind"] == "DaemonSet")
-
-    def _listens(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text() + (self.folder / "stderr").read_text()
-        with socket.socket() as probe:  # as the kubelet does
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def _certify(self) -> None:
-        """Makes the certificates that cert-manager would, and runs the script that makes them one file."""
-        specs = [
-            each["spec"]
-            for each in documents(self._kit / "certificates.yaml")
-            if each["kind"] == "Certificate"
-        ]
-        root, ca = specs
-        assert root["isCA"]
-        assert ca["privateKey"] == {"algorithm": "RSA", "encoding": "PKCS1", "size": 2048}
-        new = "openssl req -newkey rsa:2048 -nodes -days 2"
-        self._run(*f"{new} -x509 -keyout root.key -out ca.crt -subj".split(), f"/CN={root['commonName']}")
-        self._run(*f"{new} -keyout ca.key -out ca.csr -subj /CN={ca['commonName']}".split())
-        (self.folder / "extensions").write_text(
-            "basicConstraints=critical,CA:true\nkeyUsage=keyCertSign,cRLSign\n"
-        )
-        sign = (
-            "openssl x509 -req -in ca.csr -CA ca.crt -CAkey root.key -days 2 -extfile extensions -out tls.crt"
-        )
-        self._run(*sign.split())
-        self._run(*["openssl", "rsa", "-traditional", "-in", "ca.key", "-out", "tls.key"])
-        (self.folder / "confdir").mkdir()
-        pod = self._daemon_set["spec"]["template"]["spec"]
-        self._init(
-            pod["initContainers"][0], {" /ca/": f" {self.folder}/", "/confdir/": f"{self.folder}/confdir/"}
-        )
-
-    def _trust(self) -> None:
-        (self.folder / "system.crt").touch()
-        self.trust.parent.mkdir()
-        places = {
-            "/etc/ssl/certs/ca-certificates.crt": "system.crt", "/mitmproxy-ca/": "", "/trust/": "trust/",
-        }  # fmt: skip
-        pod = yaml.safe_load((self._kit / "runner-values.yaml").read_text())["template"]["spec"]
-        self._init(pod["initContainers"][0], {each: f"{self.folder}/{ours}" for each, ours in places.items()})
-
-    def _init(self, container: dict[str, Any], places: dict[str, str]) -> None:
-        """Runs the script of an init container, with what it reads and writes below our folder."""
-        (script,) = container["args"]
-        for place, ours in places.items():
-            assert place in script
-            script = script.replace(place, ours)
-        self._run(*container["command"], script)
-
-    def _run(self, *command: str) -> None:
-        subprocess.run(command, cwd=self.folder, check=True, capture_output=True, timeout=60)
-
-
-def documents(path: Path) -> list[Any]:
-    return list(yaml.safe_load_all(path.read_text()))
 
 
 @pytest.fixture(scope="session")
@@ -188,7 +45,7 @@ def forge(tmp_path_factory: pytest.TempPathFactory, mitmdump: str) -> Iterator[F
         yield started
 
 
-Start = Callable[..., AbstractContextManager[Proxy]]
+Start = Callable[..., AbstractContextManager[LabProxy]]
 
 
 @pytest.fixture
@@ -196,16 +53,16 @@ def start(mitmdump: str, forge: ForgeDouble, tmp_path: Path) -> Start:
     """Runs a proxy for a `with`, with further arguments; `wait=False`: whether or not it comes to listen."""
 
     @contextmanager
-    def run(*more: str, wait: bool = True) -> Iterator[Proxy]:
+    def run(*more: str, wait: bool = True) -> Iterator[LabProxy]:
         (tmp_path / "proxy").mkdir()
-        with Proxy(tmp_path / "proxy", mitmdump, forge.certificate, more) as proxy:
+        with LabProxy(tmp_path / "proxy", mitmdump, forge.certificate, more) as proxy:
             proxy.start() if wait else proxy.launch()
             yield proxy
 
     return run
 
 
-def client(proxy: Proxy, *command: str, trusts: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+def client(proxy: LabProxy, *command: str, trusts: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     """A program on a runner: what the runner's values put into its environment."""
     trusted = str(trusts or proxy.trust)
     return subprocess.run(
@@ -227,7 +84,7 @@ def client(proxy: Proxy, *command: str, trusts: Path | None = None) -> subproces
     )
 
 
-def clone(proxy: Proxy, forge: ForgeDouble, name: str) -> None:
+def clone(proxy: LabProxy, forge: ForgeDouble, name: str) -> None:
     """By a git that has a credential helper, a cookie, and the token in the URL beside."""
     helper = f"!f() {{ echo username=x-access-token; echo password={TOKENS['credential']}; }}; f"
     done = client(
@@ -238,7 +95,7 @@ def clone(proxy: Proxy, forge: ForgeDouble, name: str) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
-def fetch(proxy: Proxy, forge: ForgeDouble, path: str, *more: str) -> int:
+def fetch(proxy: LabProxy, forge: ForgeDouble, path: str, *more: str) -> int:
     done = client(proxy, "curl", "-s", "-o", os.devnull, *more, f"{forge.url}{path}")
     return done.returncode
 
@@ -294,7 +151,7 @@ def test_a_log_that_is_renamed_and_one_that_is_copied_and_truncated_go_on_after_
         fetch(proxy, forge, "/1")
         log.rename(tmp_path / "renamed")
         proxy.process.send_signal(signal.SIGHUP)
-        wait_until(log.exists, what="the log is opened again")
+        wait_until(lambda: not proxy.holds(tmp_path / "renamed"), what="the renamed log is let go")
         fetch(proxy, forge, "/2")
         shutil.copy(log, tmp_path / "copied")
         os.truncate(log, 0)
@@ -438,7 +295,7 @@ def test_large_bodies_pass_without_filling_the_memory(start: Start, forge: Forge
     assert line["request_bytes"] == size
 
 
-def peak_memory(proxy: Proxy) -> int:
+def peak_memory(proxy: LabProxy) -> int:
     """In bytes."""
     status = Path(f"/proc/{proxy.process.pid}/status").read_text()
     (kilobytes,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))

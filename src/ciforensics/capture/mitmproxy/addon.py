@@ -17,14 +17,12 @@ A line has `timestamp` (when the request started), `method`, `url`, `status` (nu
 the last byte of the answer), `authenticated`, `credential` (the kind of credential in the Authorization
 header, never its value), `request_id` (the server's) and `error`. A tunnel that came to nothing, because the
 client does not trust the proxy's certificate or because there is nobody at its end, is a line with the method
-CONNECT. A converted line also has `flow` (its number in the dump), `flow_type`, and `redacted`: how many
-secrets the flow held that the line does not.
+CONNECT. A converted line also has `flow` (its number), `flow_type` and `redacted` (secrets left out of it).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import io
 import json
@@ -41,31 +39,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MARK = "***"
+REQUEST_BYTES, RESPONSE_BYTES = "ciforensics_request_bytes", "ciforensics_response_bytes"
 SCHEMES = ("basic", "bearer", "digest", "negotiate", "ntlm", "token")
 SECRET_HEADERS = ("authorization", "proxy-authorization", "cookie")
-_NAMES = (
-    r"token|secret|pass|passwd|password|passphrase|pwd|signature|credentials?|cookie|auth|authorization"
-    r"|(?:api|access|private)[_.-]?key"
+_NAMES = r"token|secret|pass(?:wd|word|phrase)?|pwd|signature|credentials?|cookie|auth(?:orization)?|jwt"
+_KEYS = r"(?:api|access|private)[_.-]?key"
+_PARAMETER = rf"(?i)(?<=[?&;])((?:[\w.%-]*(?:{_NAMES}|{_KEYS})\d*|sig|code|pat)=)"
+# GitHub's and Docker Hub's tokens, JWTs, and base64 of `x-access-token:…`
+_SHAPES = (
+    r"(?i)(?:gh[pousr]|github_pat|dckr_pat)(?:_|%5F)\w{6,}"
+    r"|\beyJ[\w-]{5,}(?:\.[\w-]*)+|eC1hY2Nlc3MtdG9rZW46[\w+/=%-]*"
 )
 _SECRETS = (
     (re.compile(r"(?<=://)[^/?#@\s]*@"), ""),
-    (
-        re.compile(
-            rf"(?i)(?<=[?&;])((?:[\w.%-]*(?:{_NAMES})\d*|sig|jwt|code|pat)=)"
-            rf"(?!{re.escape(MARK)}(?:[&;#]|$))[^&;#\s]+"
-        ),
-        rf"\g<1>{MARK}",
-    ),
-    # GitHub's and Docker Hub's tokens, JWTs, and base64 of `x-access-token:…`
-    (
-        re.compile(
-            r"(?i)(?:gh[pousr]|github_pat|dckr_pat)(?:_|%5F)\w{6,}"
-            r"|\beyJ[\w-]{5,}(?:\.[\w-]*)+|eC1hY2Nlc3MtdG9rZW46[\w+/=%-]*"
-        ),
-        MARK,
-    ),
+    (re.compile(rf"{_PARAMETER}(?!{re.escape(MARK)}(?:[&;#]|$))[^&;#\s]+"), rf"\g<1>{MARK}"),
+    (re.compile(_SHAPES), MARK),
 )
-_UNKNOWN = (None, None)
 _log = logging.getLogger(__name__)
 
 
@@ -90,17 +79,15 @@ def described(flow: Any) -> tuple[dict[str, Any], int]:
     scheme = authorization.split(" ")[0].lower()
     end = response.timestamp_end if response else None
     end = end or (flow.error.timestamp if flow.error else None)
-    ip, port, *_ = flow.client_conn.peername or _UNKNOWN
     line: dict[str, Any] = {
         "timestamp": _when(request.timestamp_start),
         "method": request.method,
         "url": request.pretty_url,
         "status": response.status_code if response else None,
         "user_agent": request.headers.get("user-agent") or None,
-        "content_length": _body_bytes(flow, response) if response else None,
-        "request_bytes": _body_bytes(flow, request),
-        "client_ip": ip.removeprefix("::ffff:") if ip else None,
-        "client_port": port,
+        "content_length": _body_bytes(response, flow.metadata.get(RESPONSE_BYTES)) if response else None,
+        "request_bytes": _body_bytes(request, flow.metadata.get(REQUEST_BYTES)),
+        **_peer(flow.client_conn),
         "duration_ms": round(1000 * (end - request.timestamp_start), 3) if end else None,
         "authenticated": bool(authorization),
         "credential": (scheme if scheme in SCHEMES else "other") if authorization else None,
@@ -115,19 +102,18 @@ def described(flow: Any) -> tuple[dict[str, Any], int]:
     return line, dropped
 
 
+def _peer(client: Any) -> dict[str, Any]:
+    ip, port, *_ = client.peername or (None, None)
+    return {"client_ip": ip.removeprefix("::ffff:") if ip else None, "client_port": port}
+
+
 def _when(timestamp: float) -> str:
     utc = timezone.utc  # noqa: UP017 (mitmproxy 11 also runs on Python 3.10)
     return datetime.fromtimestamp(timestamp, utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _passed_bytes(message: Any) -> str:
-    """Where in a flow's metadata, which a dump keeps, the bytes of a streamed body are counted."""
-    return f"ciforensics_{type(message).__name__.lower()}_bytes"
-
-
-def _count(flow: Any, message: Any) -> Callable[[bytes], bytes]:
-    """What mitmproxy calls with each piece of a body that is passed on rather than kept."""
-    name = _passed_bytes(message)
+def _count(flow: Any, name: str) -> Callable[[bytes], bytes]:
+    """What mitmproxy calls with each piece of a body that is passed on; a dump keeps a flow's metadata."""
 
     def passed(data: bytes) -> bytes:
         flow.metadata[name] = flow.metadata.get(name, 0) + len(data)
@@ -136,10 +122,9 @@ def _count(flow: Any, message: Any) -> Callable[[bytes], bytes]:
     return passed
 
 
-def _body_bytes(flow: Any, message: Any) -> int | None:
-    counted = flow.metadata.get(_passed_bytes(message))
-    if counted is not None:
-        return int(counted)
+def _body_bytes(message: Any, counted: Any) -> int | None:
+    if isinstance(counted, int):
+        return counted
     if message.raw_content is not None:
         return len(message.raw_content)
     declared = message.headers.get("content-length", "")  # streamed, and nobody counted
@@ -160,38 +145,24 @@ def converted(data: bytes) -> dict[str, Any]:
     from mitmproxy import exceptions, http  # type: ignore[import-not-found]  # noqa: PLC0415
     from mitmproxy.io import FlowReader  # type: ignore[import-not-found]  # noqa: PLC0415
 
+    damaged = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
     try:
         (flow,) = FlowReader(io.BytesIO(data)).stream()
         if not isinstance(flow, http.HTTPFlow):
             return {"flow_type": flow.type}
         line, dropped = described(flow)
     # What a damaged flow raises in mitmproxy depends on where the damage is.
-    except (
-        exceptions.FlowReadException,
-        ArithmeticError,
-        AssertionError,
-        AttributeError,
-        LookupError,
-        OSError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (exceptions.FlowReadException, AssertionError, *damaged) as error:
         return {"unreadable": str(error) or type(error).__name__}
     return {"flow_type": "http", **line, "redacted": dropped}
 
 
 class LineLog:
-    """A file that lines are appended to, one write each, and that may be moved, truncated or full.
-
-    Args:
-        path: the file; "-" is stdout.
-    """
+    """A file, or stdout as "-", that lines are appended to, one write each; it may be moved or full."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._file = sys.stdout.fileno() if path == "-" else -1
-        self._torn = False
         self._dropped = 0
 
     def reopen(self) -> None:
@@ -202,7 +173,7 @@ class LineLog:
             self._file = opened
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Lets go of the file; the next line opens it again."""
         if self._path != "-" and self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -210,7 +181,7 @@ class LineLog:
     def write(self, line: str) -> None:
         """Appends a line, or drops it: a proxy that cannot log must not fail its clients."""
         try:
-            if self._moved():
+            if self._path != "-" and self._moved():
                 self.reopen()
             self._append(line.encode() + b"\n")
         except OSError as error:
@@ -223,22 +194,16 @@ class LineLog:
             self._dropped = 0
 
     def _moved(self) -> bool:
-        if self._path == "-":
-            return False
         try:
-            return self._file < 0 or not os.path.samestat(os.stat(self._path), os.fstat(self._file))  # noqa: PTH116
+            there = os.stat(self._path)  # noqa: PTH116 (for each line)
         except FileNotFoundError:
             return True
+        return self._file < 0 or not os.path.samestat(there, os.fstat(self._file))
 
     def _append(self, data: bytes) -> None:
-        data = b"\n" + data if self._torn else data
         written = os.write(self._file, data)
-        self._torn = False
         if written < len(data):  # the disk is full: half a line would spoil the next one
-            try:
-                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
-            except OSError:  # no file
-                self._torn = True
+            os.ftruncate(self._file, os.fstat(self._file).st_size - written)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -252,10 +217,7 @@ class RequestLog:
     def load(self, loader: Any) -> None:
         """Declares the options."""
         loader.add_option("ciforensics_log", str, "-", "Append a JSON line for each request here; -: stdout.")
-        off = False
-        loader.add_option(
-            "ciforensics_convert", bool, off, "Turn the dump on stdin into JSON lines, and end."
-        )
+        loader.add_option("ciforensics_convert", bool, default=False, help="Turn a dump on stdin into lines.")
 
     def configure(self, updated: set[str]) -> None:
         """Opens the log."""
@@ -272,13 +234,7 @@ class RequestLog:
                     # mitmdump does not start where something logs an error meanwhile
                     _log.error("ciforensics_log=%s cannot be opened: %s", path, error.strerror)
             # mitmproxy handles SIGINT and SIGTERM only: without this, a SIGHUP would end it.
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reopen)
-
-    def reopen(self) -> None:
-        """SIGHUP, as logrotate sends it."""
-        if self._log:
-            with contextlib.suppress(OSError):  # the next line says so
-                self._log.reopen()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._log.close)
 
     def running(self) -> None:
         """Converts, where that is what was asked for."""
@@ -297,11 +253,11 @@ class RequestLog:
     def requestheaders(self, flow: Any) -> None:
         """Has the body streamed: memory stays bounded, and nothing waits for its end."""
         if not flow.response:  # made by another addon
-            flow.request.stream = _count(flow, flow.request)
+            flow.request.stream = _count(flow, REQUEST_BYTES)
 
     def responseheaders(self, flow: Any) -> None:
         """As for the request."""
-        flow.response.stream = _count(flow, flow.response)
+        flow.response.stream = _count(flow, RESPONSE_BYTES)
 
     def websocket_message(self, flow: Any) -> None:
         """Forgets what mitmproxy would keep until the connection ends."""
@@ -314,35 +270,28 @@ class RequestLog:
     def response(self, flow: Any) -> None:
         """A request was answered."""
         self._last = flow.id
-        self._write(described(flow)[0])
+        if self._log:
+            self._log.write(json.dumps(described(flow)[0]))
 
     def error(self, flow: Any) -> None:
         """A request failed. `mitmdump -r` reports an answer that broke off as both, one after the other."""
         if flow.id != self._last:
             self.response(flow)
 
-    def http_connect_error(self, flow: Any) -> None:
-        """There is nobody at the end of a tunnel."""
-        self._write(described(flow)[0])
+    http_connect_error = response  # there is nobody at the end of a tunnel
 
     def tls_failed_client(self, data: Any) -> None:
         """Most often a client that does not trust the CA: its requests should not just be missing."""
         client, server = data.conn, data.context.server
-        ip, port, *_ = client.peername or _UNKNOWN
-        host, at = (server.address or _UNKNOWN)[:2]
-        self._write(
-            {
-                "timestamp": _when(time.time()),
-                "method": "CONNECT",
-                "url": without_secrets(f"https://{client.sni or host}:{at}/")[0],
-                "status": None,
-                "client_ip": ip.removeprefix("::ffff:") if ip else None,
-                "client_port": port,
-                "error": without_secrets(client.error or "TLS handshake failed")[0],
-            }
-        )
-
-    def _write(self, line: dict[str, Any]) -> None:
+        host, at = (server.address or (None, None))[:2]
+        line = {
+            "timestamp": _when(time.time()),
+            "method": "CONNECT",
+            "url": without_secrets(f"https://{client.sni or host}:{at}/")[0],
+            "status": None,
+            **_peer(client),
+            "error": without_secrets(client.error or "TLS handshake failed")[0],
+        }
         if self._log:
             self._log.write(json.dumps(line))
 
