@@ -136,7 +136,7 @@ class LabProxy:
         )
 
     def _trust(self) -> None:
-        (self.folder / "system.crt").touch()
+        (self.folder / "system.crt").write_bytes(self.forge_certificate.read_bytes())
         self.trust.parent.mkdir()
         places = {
             "/etc/ssl/certs/ca-certificates.crt": "system.crt", "/mitmproxy-ca/": "", "/trust/": "trust/",

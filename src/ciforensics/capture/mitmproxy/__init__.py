@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ciforensics.capture.kit import HOST, IMAGE, LABEL, PORT, QUANTITY, TEXT, File, Key, Kind, Kit
+from ciforensics.capture.kit import HOST, IMAGE, LABEL, QUANTITY, TEXT, File, Key, Kind, Kit, whole_number
 
 if TYPE_CHECKING:
     from ciforensics.capture.kit import Value
@@ -29,8 +29,8 @@ def _label(text: str) -> tuple[str, ...]:
 
 
 LAB = Kind(
-    "a namespace that is named as a lab: `lab` must be one of the words between its dashes, because this "
-    "proxy holds every credential that passes through it",
+    "a namespace with the word lab between the dashes of its name: this proxy holds every credential that "
+    "passes through it",
     "ci-lab",
     _lab,
 )
@@ -43,8 +43,8 @@ KIT = Kit(
     summary="Lab only: each HTTPS request of the runners with its status, by a proxy that opens their TLS",
     folder=Path(__file__).parent,
     keys=(
-        Key("namespace", "Where the proxy runs; named as a lab", LAB),
-        Key("runner_namespace", "Where the runners that use it run; named as a lab", LAB),
+        Key("namespace", "Where the proxy runs", LAB),
+        Key("runner_namespace", "Where the runners that use it run", LAB),
         Key(
             "host", "Whose TLS is opened, with all names below it; the rest passes unread", HOST, "github.com"
         ),
@@ -55,7 +55,7 @@ KIT = Kit(
             IMAGE,
             "ghcr.io/actions/actions-runner:latest",
         ),
-        Key("port", "Where the proxy listens", PORT, "8080"),
+        Key("port", "Where the proxy listens", whole_number(1024, 65535), "8080"),
         Key("node", "Label of the nodes that get a proxy", SELECTOR, "kubernetes.io/os=linux"),
         Key("runners", "Label of the pods that may use it", SELECTOR, "actions-ephemeral-runner=True"),
         Key("no_proxy", "What runners reach without it", TEXT, _INSIDE),
