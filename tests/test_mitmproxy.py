@@ -586,6 +586,17 @@ def test_a_dump_is_read_by_the_users_own_mitmdump() -> None:
     assert FAKE not in repr(result.rows.rows())
 
 
+def test_the_addon_logs_a_replayed_flow_that_broke_off_once(mitmdump: str, tmp_path: Path) -> None:
+    broken = state(error={"msg": "peer closed connection", "timestamp": 1795489316.0})
+    (tmp_path / "flows.mitm").write_bytes(tnetstring(broken) + tnetstring(state(id="f2")))
+    command = [mitmdump, "-q", "-n", "-r", str(tmp_path / "flows.mitm"), "-s", str(MITMPROXY_ADDON)]
+    command += ["--set", f"confdir={tmp_path / 'conf'}", "--set", f"ciforensics_log={tmp_path / 'log'}"]
+    subprocess.run(command, check=True, timeout=60)
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["error"] for line in lines] == ["peer closed connection", None]
+    assert [line["content_length"] for line in lines] == [22, 22]
+
+
 @pytest.mark.usefixtures("mitmdump")
 def test_a_dump_that_is_cut_off_keeps_the_flows_before() -> None:
     one = tnetstring(state())
@@ -621,9 +632,7 @@ def test_without_mitmdump_the_error_says_how_to_convert_the_dump_elsewhere(
     with pytest.raises(Unreadable) as caught:
         reader_of(tnetstring(state()))
     assert "there is no /nowhere/mitmdump here" in str(caught.value)
-    assert "mitmdump -q -n -s mitmproxy_addon.py --set ciforensics_convert=true < flows.mitm" in str(
-        caught.value
-    )
+    assert "mitmdump -q -n -s addon.py --set ciforensics_convert=true < flows.mitm" in str(caught.value)
 
 
 def program(path: Path, script: str) -> str:

@@ -24,7 +24,6 @@ from squid_proxy import SERVER, Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(scope="session")

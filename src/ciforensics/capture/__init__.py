@@ -4,12 +4,12 @@
 |---|---|
 | `kit` | what a kit is: its keys, what values they take, its files |
 | `export` | finds the kits, writes one out |
-| `docker_wrapper`, `docker_events`, `squid`, `golden_images` | a kit each: its files and its page |
+| `docker_wrapper`, `docker_events`, `squid`, `golden_images`, `mitmproxy` | a kit each: its files and its page |
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-MITMPROXY_ADDON = Path(__file__).with_name("mitmproxy_addon.py")
+MITMPROXY_ADDON = Path(__file__).parent / "mitmproxy" / "addon.py"
 """The addon for mitmdump: one file that needs nothing but mitmproxy, so it can be copied anywhere."""

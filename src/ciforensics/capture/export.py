@@ -39,7 +39,7 @@ def all_kits() -> tuple[Kit, ...]:
 
     Example:
         >>> [kit.name for kit in all_kits()]
-        ['docker-events', 'docker-wrapper', 'golden-images', 'squid']
+        ['docker-events', 'docker-wrapper', 'golden-images', 'mitmproxy', 'squid']
     """
     packages = [each.name for each in pkgutil.iter_modules(ciforensics.capture.__path__) if each.ispkg]
     return tuple(importlib.import_module(f"ciforensics.capture.{name}").KIT for name in sorted(packages))
