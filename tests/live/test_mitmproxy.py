@@ -87,7 +87,7 @@ def client(proxy: LabProxy, *command: str, trusts: Path | None = None) -> subpro
 
 
 def clone(proxy: LabProxy, forge: ForgeDouble, name: str) -> None:
-    """By a git that has a credential helper, a cookie, and the token in the URL beside."""
+    """By a git that has a credential helper and a cookie."""
     helper = f"!f() {{ echo username=x-access-token; echo password={TOKENS['credential']}; }}; f"
     done = client(
         proxy,
