@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 import ciforensics as ci
 from ciforensics.capture import export as kits
@@ -236,6 +238,13 @@ def test_what_the_addon_leaves_of_a_url_holds_no_secret_that_an_ingest_would_fin
             log.write(json.dumps({**line, "user_agent": "git/2.39.5", "content_length": 0}) + "\n")
     (report,) = ci.ingest([tmp_path / "log"], case=tmp_path / "case.duckdb")
     assert (report.rows, report.rejected, report.redacted) == (len(HIDDEN), 0, 0)
+
+
+@given(before=st.text(), after=st.text())
+def test_a_token_is_found_wherever_it_stands(before: str, after: str) -> None:
+    cleaned, count = without_secrets(before + TOKEN + after)
+    assert TOKEN not in cleaned
+    assert count
 
 
 @pytest.mark.parametrize(

@@ -287,7 +287,7 @@ class RequestLog:
         line = {
             "timestamp": _when(time.time()),
             "method": "CONNECT",
-            "url": without_secrets(f"https://{client.sni or host}:{at}/")[0],
+            "url": without_secrets(f"{client.sni or host}:{at}")[0],
             "status": None,
             **_peer(client),
             "error": without_secrets(client.error or "TLS handshake failed")[0],
