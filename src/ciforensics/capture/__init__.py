@@ -4,7 +4,7 @@
 |---|---|
 | `kit` | what a kit is: its keys, what values they take, its files |
 | `export` | finds the kits, writes one out |
-| `docker_wrapper`, `docker_events`, `squid`, `golden_images`, `mitmproxy` | a kit each: its files and its page |
+| `docker_wrapper`, `docker_events`, `squid`, `golden_images`, `mitmproxy` | a kit each: files and a page |
 """
 
 from __future__ import annotations
