@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -23,11 +25,15 @@ _PATIENCE_S = 60
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A TCP port on loopback that nobody uses, nor is likely to until it is listened on.
+
+    Below those that Linux gives to connections (ip_local_port_range): of these one could be taken meanwhile.
+    """
+    while True:
+        port = random.randrange(10_000, 32_000)  # noqa: S311
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(ready: Callable[[], bool], *, what: str) -> None:

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import threading
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,11 +30,13 @@ class ForgeDouble:
     Attributes:
         folder: holds the repository and the certificate.
         asked: method, path with query, whether a credential came, and the answer's status.
+        csv: the same as rows of a log in CSV, which has no credentials.
     """
 
     folder: Path
     size: int = 100_000
     asked: list[tuple[str, str, bool, int]] = field(default_factory=list)
+    csv: list[str] = field(default_factory=lambda: ["timestamp,method,url,status,user_agent"])
 
     @property
     def certificate(self) -> Path:
@@ -108,7 +111,10 @@ class _Handler(BaseHTTPRequestHandler):
         )
         headers = dict(line.split(": ", 1) for line in head.splitlines())
         status = int(headers.pop("Status", "200").split()[0]) if authenticated else 401
-        self.server.forge.asked.append((self.command, self.path, authenticated, status))
+        forge = self.server.forge
+        forge.asked.append((self.command, self.path, authenticated, status))
+        when, agent = datetime.now(UTC).isoformat(), self.headers.get("User-Agent", "")
+        forge.csv.append(f"{when},{self.command},{forge.url}{self.path},{status},{agent}")
         self.send_response(status)
         for name, value in {
             **headers,

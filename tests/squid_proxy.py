@@ -45,9 +45,12 @@ class Proxy:
                 group="nogroup",
                 extra_groups=[],
             )
-        wait_until(
-            lambda: self.ask("127.0.0.2", "0.0.0.0:443").startswith("HTTP/1.1 403"), what="Squid answers"
-        )
+        wait_until(self._answers, what="Squid answers")
+
+    def _answers(self) -> bool:
+        assert self.process
+        assert self.process.poll() is None, (self.folder / "cache.log").read_text()
+        return self.ask("127.0.0.2", "0.0.0.0:443").startswith("HTTP/1.1 403")
 
     def kill(self) -> None:
         assert self.process

@@ -181,6 +181,16 @@ def test_workflows_that_always_run_together_are_named_together(con: duckdb.DuckD
     assert "acme/shop · Lint or acme/web · CI always run together" in " ".join(map(str, found.remarks))
 
 
+def test_a_key_tells_apart_workflows_that_always_run_together(con: duckdb.DuckDBPyConnection) -> None:
+    refused(con, 10, 12, 14, orchestration="o0")
+    for start in (0, 40, 90):
+        ran(con, start, f"web/CI/{start}1", orchestration_id=f"o{start}")
+        ran(con, start, f"shop/Lint/{start}2")
+    found = attribute(con)
+    assert found.workflows.select("name", "requests", "exact_share").rows() == [("acme/web · CI", 3, 1)]
+    assert explain(found, line_no=2).candidates["name"].to_list() == ["acme/web · CI"]
+
+
 def test_a_job_that_runs_alone_keeps_its_workflows_name_where_another_of_its_jobs_never_does(
     con: duckdb.DuckDBPyConnection,
 ) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ciforensics.capture.export import export
+from ciforensics.formats.flows import VARIABLE
 from docker_daemon import DockerDaemon, free_port
 from kubernetes_double import KubernetesDouble
 from rootfs import debian
@@ -148,3 +149,15 @@ def server(needs: Callable[..., str], tmp_path: Path) -> Iterator[Path]:
     yield certificate
     served.shutdown()
     served.server_close()
+
+
+@pytest.fixture(scope="session")
+def mitmdump(needs: Callable[..., str]) -> str:
+    """The program, and what else these tests start."""
+    for name in ("git", "curl", "openssl"):
+        needs(name, package=name)
+    found = shutil.which(os.environ.get(VARIABLE, "mitmdump"))
+    if found is None and not os.environ.get("CI"):
+        pytest.skip(f"mitmdump is not installed: pip install mitmproxy, and set {VARIABLE}")
+    assert found is not None, f"the tests need a mitmdump in CI: set {VARIABLE}"
+    return found

@@ -60,7 +60,7 @@ def test_a_jobs_calls_events_and_tunnels_are_one_run(
     ran([tmp_path / "wrapper" / "install.sh"], os.environ)
     (build / "Dockerfile").write_text('FROM tiny:1\nRUN ["/bin/true"]\n')
     proxy.api.put(pod("runner-1", "127.0.0.2"))
-    proxy.api.put(runner("runner-1", 9018059362, workflow="octo/app/.github/workflows/n.yml@refs/heads/main"))
+    proxy.api.put(runner("runner-1", 9018059362, workflow="nightly.yml"))
     proxy.start()
     proxy.until_pod("127.0.0.2", "runner-1")
 

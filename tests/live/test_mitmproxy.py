@@ -30,18 +30,6 @@ TOKENS = {
 
 
 @pytest.fixture(scope="session")
-def mitmdump(needs: Callable[..., str]) -> str:
-    """The program, and what else these tests start."""
-    for name in ("git", "curl", "openssl"):
-        needs(name, package=name)
-    found = shutil.which(os.environ.get(VARIABLE, "mitmdump"))
-    if found is None and not os.environ.get("CI"):
-        pytest.skip(f"mitmdump is not installed: pip install mitmproxy, and set {VARIABLE}")
-    assert found is not None, f"the tests need a mitmdump in CI: set {VARIABLE}"
-    return found
-
-
-@pytest.fixture(scope="session")
 def forge(tmp_path_factory: pytest.TempPathFactory, mitmdump: str) -> Iterator[ForgeDouble]:  # noqa: ARG001
     with ForgeDouble(tmp_path_factory.mktemp("forge")) as started:
         yield started

@@ -222,7 +222,7 @@ class Attribution:
     def _named(self) -> pl.DataFrame:
         """The candidates with the outcome of their request, and the name of their workflow or group."""
         found = self._candidates.join(self.evidence.requests.select("request", "outcome"), on="request")
-        return evidence.named(found, self.evidence.builds)
+        return evidence.named(found, self.evidence.builds, keyed=_EXACT)
 
 
 def attribute(

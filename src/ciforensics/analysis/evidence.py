@@ -44,16 +44,18 @@ def name() -> pl.Expr:
     return pl.when(nobody).then(pl.lit(NOBODY)).otherwise(both).alias("name")
 
 
-def named(rows: pl.DataFrame, builds: pl.DataFrame) -> pl.DataFrame:
+def named(rows: pl.DataFrame, builds: pl.DataFrame, *, keyed: pl.Expr) -> pl.DataFrame:
     """The rows with a `name`: of the group that their job is in, else their repository and workflow in one.
 
     Args:
         rows: with `ci_repo`, `workflow` and `job`.
         builds: with their `group`, see `Evidence`.
+        keyed: of the rows, whether a key names them: it tells apart what the model cannot.
     """
     groups = builds.filter(name() != NOBODY).drop_nulls("group").select(*TASK, "group").unique()
     rows = rows.join(groups, on=TASK, how="left", nulls_equal=True, maintain_order="left")
-    return rows.with_columns(name=pl.coalesce("group", name())).drop("group")
+    group = pl.when(~keyed).then(pl.col("group"))
+    return rows.with_columns(name=pl.coalesce(group, name())).drop("group")
 
 
 @dataclass(frozen=True, eq=False)

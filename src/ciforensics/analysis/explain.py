@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from ciforensics.analysis.evidence import RUN, named
+from ciforensics.analysis.evidence import RUN, name
 from ciforensics.analysis.senders import Side, senders_of
 from ciforensics.display import MARK, Sentence, Table, cut, table, visible
 from ciforensics.errors import CiforensicsError
@@ -131,7 +131,7 @@ def explain(found: Attribution, *, line_no: int, file: str | None = None) -> Exp
     asked = _located(found.evidence.requests, line_no, file)
     request = asked.select("file", "line_no", "ts", "url", "user_agent", "outcome")
     if asked["basis"][0] is not None:
-        return _pinned(named(asked, found.evidence.builds), request)
+        return _pinned(asked.with_columns(name()), request)
     senders = senders_of(found, asked.row(0, named=True))
     candidates = (
         senders.filter(pl.col("probability") > 0)

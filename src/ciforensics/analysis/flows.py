@@ -44,11 +44,12 @@ class Flows:
     @classmethod
     def of(cls, evidence: Evidence) -> Flows:
         """The workflows of a case."""
-        builds = evidence.builds.select(TASK)
-        keyed = pl.when(pl.col("basis").is_not_null())
-        asked = evidence.requests.select(keyed.then(pl.col(key)).alias(key) for key in TASK)
-        nobody = pl.DataFrame([[None]] * len(TASK), schema=dict.fromkeys(TASK, pl.String))
-        rows = named(pl.concat([builds, asked, nobody]), evidence.builds)
+        builds = evidence.builds.select(*TASK, keyed=pl.lit(value=False))
+        keyed = pl.col("basis").is_not_null()
+        told = (pl.when(keyed).then(pl.col(key)).alias(key) for key in TASK)
+        asked = evidence.requests.select(*told, keyed=keyed)
+        nobody = pl.DataFrame({**dict.fromkeys(TASK), "keyed": False}, schema=builds.schema)
+        rows = named(pl.concat([builds, asked, nobody]), evidence.builds, keyed=pl.col("keyed"))
         several = (
             pl.col("ci_repo", "workflow").drop_nulls().unique().sort().str.join(" or ").replace("", None)
         )
