@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from docker_daemon import wait_until
 if TYPE_CHECKING:
     from kubernetes_double import KubernetesDouble
 
-SERVER = "127.0.0.80"  # with port 443
+SERVER = f"127.80.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}"  # with port 443, of this process alone
 
 
 @dataclass

@@ -206,7 +206,7 @@ def test_terraform_does_not_evaluate_a_value(tmp_path: Path) -> None:
     [
         (PATH, ["/a", "/a b/c"], ["a", "/", "//a", "/a/", "/a/../b", "/a\x00b", "/a\x85", ""]),
         (LABEL, ["a", "a-1"], ["A", "-a", "a-", "a.b", "a" * 64, ""]),
-        (HOST, ["h", "a.b-c.d", "10.0.0.1", "fd00::1"], ["a b", "-a", "a/b", "a..b", ""]),
+        (HOST, ["h", "a.b-c.d", "10.0.0.1", "fd00::1"], ["a b", "-a", "a/b", "a..b", "", f"{'a' * 60}_"]),
         (PORT, ["1", "65535"], ["0", "65536", "-1", "1e3", "٣", ""]),
         (
             URL,

@@ -57,12 +57,17 @@ def test_a_tag_holds_nothing_that_dogstatsd_gives_a_meaning_and_is_bounded(key: 
         'curl -H "Authorization: Bearer {}" host',
         "curl -H Authorization: Basic {} host",
         "curl -u me:{} host",
+        "curl --user me:{} host",
+        "curl --user=me:{} host",
         "login --password {} host",
         "login --password={} host",
         '{{"api_key": "{}"}}',
         r"curl -d {{\"client_secret\":\"{}\"}}",
         "x --env SECRET={}",
         "a=b=TOKEN={}",
+        "MYSQL_PWD={} mysql",
+        "curl -H 'Cookie: {}'",
+        '{{"auths":{{"host":{{"auth":"{}"}}}}}}',
     ],
 )
 def test_what_looks_like_a_secret_is_masked(text: str) -> None:
@@ -176,6 +181,8 @@ def test_the_log_follows_its_name_when_it_is_rotated_or_removed(tmp_path: Path) 
     (tmp_path / "log").unlink()
     log.add(b"3\n")
     assert [(tmp_path / name).read_bytes() for name in ("log.1", "log")] == [b"1\n", b"3\n"]
+    # A collector beside it is another user, and root without privileges in the sidecar.
+    assert (tmp_path / "log").stat().st_mode & 0o444 == 0o444
 
 
 def test_a_line_that_does_not_fit_leaves_no_part_of_it(tmp_path: Path) -> None:

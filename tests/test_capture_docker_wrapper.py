@@ -52,6 +52,7 @@ def called(folder: Path, *arguments: str) -> dict[str, Any]:
         ["run", f"--env=X={SECRET}", "alpine"],
         ["login", "-u", "me", "-p", SECRET],
         ["login", f"-p{SECRET}"],
+        ["-Dl", "debug", "login", "-p", SECRET],
         ["login", "--password", SECRET],
         ["login", f"--password={SECRET}"],
         ["swarm", "join", "--token", SECRET],
@@ -60,6 +61,14 @@ def called(folder: Path, *arguments: str) -> dict[str, Any]:
         ["-H", f"tcp://me:{SECRET}@host:2376", "ps"],
         ["run", "a", "curl", "-H", f"Authorization: Bearer {SECRET}"],
         ["run", "a", "curl", "-u", f"me:{SECRET}"],
+        ["run", "a", "curl", f"--user=me:{SECRET}"],
+        ["run", "a", "sh", "-c", f"curl -u me:{SECRET} host"],
+        ["run", "a", "sh", "-c", f"curl --user 'me:{SECRET}' host"],
+        ["run", "a", "sh", "-c", f"curl --user=me:{SECRET} host"],
+        ["run", "a", "sh", "-c", f"npm login --password {SECRET}"],
+        ["compose", "exec", "-Te", f"X={SECRET}", "web", "x"],
+        ["buildx", "bake", "--set", f"*.args.X={SECRET}"],
+        ["buildx", "bake", f"--set=*.args.X={SECRET}"],
         ["run", "a", "sh", "-c", f"export API_KEY={SECRET}; run"],
         ["run", "a", "echo", f"ghp_{SECRET}", f"x-github_pat_{SECRET}"],
         ["buildx", "build", "--cache-to", f"type=gha,token={SECRET}", "."],
@@ -279,12 +288,32 @@ def test_in_a_pod_docker_and_wrapper_go_into_a_volume_that_is_first_on_the_path(
         "fluent-bit.conf",
         "init-container.yaml",
     }
-    pod = yaml.safe_load((tmp_path / "kit" / "init-container.yaml").read_text())["template"]["spec"]
+    values = (tmp_path / "kit" / "init-container.yaml").read_text()
+    pod = yaml.safe_load(values.replace("/home/runner/run.sh", "printenv PATH"))["template"]["spec"]
     kubernetes_validate.validate({"apiVersion": "v1", "kind": "Pod", "spec": pod}, "1.31", strict=True)
     (copies,), (runner,) = pod["initContainers"], pod["containers"]
     assert {mount["name"] for mount in copies["volumeMounts"]} == {each["name"] for each in pod["volumes"]}
     assert {"name": "ciforensics", "mountPath": "/opt/ci"} in runner["volumeMounts"]
-    assert runner["env"][0]["value"].startswith("/opt/ci:/usr/")
+    path = subprocess.run(runner["command"], env={"PATH": "/own:/bin"}, capture_output=True, check=True)
+    assert path.stdout == b"/opt/ci:/own:/bin\n"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_pod_starts_whether_or_not_there_is_a_docker(there: bool, tmp_path: Path) -> None:
+    kits.export("docker-wrapper", tmp_path / "kit", settings=IN_A_POD)
+    values = (tmp_path / "kit" / "init-container.yaml").read_text()
+    (copies,) = yaml.safe_load(values)["template"]["spec"]["initContainers"]
+    command = [each.replace("/wrapper/", f"{tmp_path}/kit/") for each in copies["command"]]
+    if there:
+        program(tmp_path / "bin" / "docker", "docker")
+    into = tmp_path / "into"
+    into.mkdir()
+    env = {"PATH": f"{tmp_path}/bin:/nowhere", "REAL": f"{into}/docker.original", "WRAPPER": f"{into}/docker"}
+    for name in ("cp", "chmod", "mv"):
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).symlink_to(f"/bin/{name}")
+    subprocess.run(["/bin/sh", *command[1:]], env=env, check=True)
+    assert {each.name for each in into.iterdir()} == ({"docker", "docker.original"} if there else set())
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ HOST = Kind(
     "a host name or an address",
     "mirror.example.com",
     _matching(
-        r"(?=.{1,253}$)(?:[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?\.?)+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]+"
+        r"(?=.{1,253}$)(?:[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?(?:\.|$))+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]+"
     ),
 )
 PORT = whole_number(1, 65535)

@@ -64,11 +64,14 @@ _FULL = 200 * 10**6  # bytes of a log that get no more lines before it is rotate
 # ---- secrets
 
 _SECRET = re.compile(
-    r"token|secret|passw|passphrase|credential|authorization|(?:api|access|private)[_.-]?key", re.IGNORECASE
+    r"token|secret|passw|passphrase|pwd|cookie|credential|authorization|(?<![a-z])(?:auth|pass)(?![a-z])"
+    r"|(?:api|access|private)[_.-]?key",
+    re.IGNORECASE,
 )
 _SHAPED = re.compile(
     r"\b(?:gh[pousr]_\w{16,}|(?:github|dckr)_pat_[\w-]{16,}|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*)"
-    r"|(?<=://)[^/?#@\s\"']+(?=@)|(?i:(?<=bearer )|(?<=basic ))[^\s\"']{8,}|(?<=-u )[^\s\d:][^\s:]*:\S+"
+    r"|(?<=://)[^/?#@\s\"']+(?=@)|(?i:(?<=bearer )|(?<=basic ))[^\s\"']{8,}"
+    r"|(?:(?<=-u )|(?<=--user[ =]))[^\s\d:][^\s:]*:\S+"
 )
 # KEY=value, "key": "value", Header: value, --key value; a bare colon is an image's tag. One try a word.
 _NAME = re.compile(r"""(?<![\w.-])([\w.-]+)(=|\\?["']\s*:\s*|:[ \t]+|[ \t]+)""")
@@ -171,7 +174,7 @@ class Log:
                 self._fd = -1
             # O_NONBLOCK: a pipe that nobody reads must not hold up whoever reads the events.
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
-            self._fd = os.open(self.path, flags, 0o640)
+            self._fd = os.open(self.path, flags, 0o644)  # read by collectors
         if os.fstat(self._fd).st_size >= _FULL:
             raise OSError(f"{self.path} is full")
         written = os.write(self._fd, line)
@@ -404,11 +407,13 @@ class Streamer:
                 yield from lines
 
     def _take(self, line: bytes) -> None:
-        event = _event(line)
+        try:
+            event = without_secrets(_event(line))
+        except RecursionError:  # nested a thousand deep: nothing of docker's
+            event = None
         if event is None:
             self._metrics.count("docker.events.dropped")
             return
-        event = without_secrets(event)
         identity = _identity(event)
         if identity in self._seen:
             return

@@ -14,6 +14,7 @@ look() {
         case $take in
             '') option ;;
             pair) take='' && case $word in *=*) shown="${word%%=*}=***" ;; esac ;;
+            set) take='' && case $word in *.args.*=*) shown="${word%%=*}=***" ;; esac ;;
             user) take='' && case $word in [!0-9]*:*) shown="${word%%:*}:***" ;; esac ;;
             secret) take='' shown='***' ;;
             tag) take='' image=${image:-$word} ;;
@@ -24,7 +25,7 @@ look() {
         shift
         set -- "$@" "$shown"
         left=$((left - 1))
-        if [ "$#" -gt $((left + 255)) ] || [ "$size" -gt 8000 ]; then break; fi
+        if [ "$#" -gt $((left + 64)) ] || [ "$size" -gt 8000 ]; then break; fi
     done
     if [ "$left" -gt 0 ]; then cut=true; fi
     shift "$left"
@@ -43,8 +44,8 @@ option() {
                 --config | --context | --host | --log-level | --tlscacert | --tlscert | --tlskey) take=value ;;
                 --config=* | --context=* | --host=* | --log-level=* | --tlscacert=* | --tlscert=*) ;;
                 --tlskey=* | --debug | --debug=* | --tls | --tls=* | --tlsverify | --tlsverify=* | -D) ;;
-                -[cHl]) take=value ;;
-                -[cHl]?*) ;;
+                -[cHl] | -D[cHl]) take=value ;;
+                -[cHl]?* | -D[cHl]?*) ;;
                 buildx | builder | image | container) subcommand=$word stage=$word ;;
                 *) subcommand=${word%%=*} stage=options ;;
             esac
@@ -75,16 +76,18 @@ option() {
     letters=''
     case $word in
         --build-arg | --env | --env-add) take=pair ;;
-        --build-arg=*=* | --env=*=* | --env-add=*=*)
+        --set) take=set ;; # of `buildx bake`: TARGET.args.NAME=VALUE
+        --build-arg=*=* | --env=*=* | --env-add=*=* | --set=*.args.*=*)
             shown=${word#*=}
             shown="${word%%=*}=${shown%%=*}=***"
             ;;
         --token | --*-token | --*password | --*passwd | --*api-key | --*access-key | --*secret-key) take=secret ;;
         [Bb]earer | [Bb]asic) take=secret ;;
         --user) take=user ;;
+        --user=[!0-9]*:*) shown="${word%%:*}:***" ;;
         -[!-]*)
             letters=${word#-} # -it is -i -t, and -iteA=b is -i -t -e A=b
-            while :; do case $letters in [ditPq]?*) letters=${letters#?} ;; *) break ;; esac done
+            while :; do case $letters in [ditPqT]?*) letters=${letters#?} ;; *) break ;; esac done
             case $subcommand$letters in
                 loginp) take=secret ;;
                 loginp*) shown='-p***' ;;
@@ -133,16 +136,14 @@ reference() {
 # Eleven names and values, then the arguments, as the inside of a JSON object in $line: below 3,900 bytes.
 record() {
     all="$*" names=11
+    [ "${#all}" -le 2500 ] || all='"' # to be quoted: a shell may look at a long one for seconds
     case $all in
         # No plain ASCII, or perhaps with a secret in it: at the price of two programs.
         *[!\ !#-[\]-~]* | *://*@* | *gh[opsru]_* | *_pat_* | *eyJ*) quote "$@" ;;
         *[Aa][Uu][Tt][Hh]* | *[Cc][Oo][Oo][Kk][Ii][Ee]* | *[Cc][Rr][Ee][Dd]* | *[Kk][Ee][Yy]*) quote "$@" ;;
         *[Pp][Aa][Ss][Ss]* | *[Pp][Ww][Dd]* | *[Ss][Ee][Cc][Rr][Ee][Tt]* | *[Tt][Oo][Kk][Ee][Nn]*) quote "$@" ;;
+        *\ -u\ [!0-9]*:* | *--user[\ =][!0-9]*:*) quote "$@" ;;
         *)
-            if [ "${#all}" -gt 2500 ]; then
-                quote "$@"
-                return
-            fi
             while [ "$names" -gt 0 ]; do
                 line="$line\"$1\":\"$2\","
                 names=$((names - 1))
@@ -166,6 +167,8 @@ quote() {
             jwt = "eyJ[A-Za-z0-9_-]+[.][A-Za-z0-9_.-]+"
             name = "(auth|token|pass|pwd|secret|cred|cookie|(api|access|private)[-_]?key)"
             named = name "[a-z0-9_-]*(=|: |[\"" apostrophe "]+ *[:=])|(authorization|cookie):"
+            flag = "--[a-z0-9-]*(token|passw(or)?d|passphrase|secret|(api|access|private)-key)[ \t\n]+"
+            named = named "|" flag "|[ \t\n](-u|--user)[ =]+[\"" apostrophe "]?[^0-9 :][^ :]*:"
         }
         { for (i = 1; i <= NF; i++) if ($i + 0) text = text char[$i + 0]; else { value(text); text = "" } }
         END { printf "%s,\"args\":[%s]%s", line, words, cut ? ",\"cut\":true" : "" }
@@ -288,33 +291,36 @@ log() {
 " >>"$log"
     fi
 #% else
-    # Not even the files that it has beside the usual three: who reads them waits until the last writer ends.
-    send 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
-#% endif
-}
-#% if sink != "file"
-
-# Outlives the call, but not for long. The runner looks for orphans of a job by RUNNER_TRACKING_ID, and writes
-# about each that it ends into the job's log.
-send() {
-    unset RUNNER_TRACKING_ID
+    # Outlives the call, but not for long. The runner looks for orphans of a job by RUNNER_TRACKING_ID, and writes
+    # about each that it ends into the job's log.
+    unset RUNNER_TRACKING_ID BASH_ENV
     CLOUDSDK_CORE_DISABLE_PROMPTS=1
     export CLOUDSDK_CORE_DISABLE_PROMPTS
-    apart=$(command -v setsid)
+    # Not even the files that it has beside the usual three, as of `> >(tee x)`: who reads them waits until the last
+    # writer ends. A shell that is no bash may have no words for those above 9.
+    # shellcheck disable=SC2016 # the other shell expands it
+    "$(command -v bash || command -v sh)" -c '
+        set +e
+        for fd in /proc/$$/fd/*; do
+            fd=${fd##*/}
+            case $fd in [0-2]) ;; [3-9] | "${BASH_VERSION:+$fd}") eval "exec $fd>&-" ;; esac
+        done
+        apart=$(command -v setsid)
+        ${apart:+"$apart"} gcloud "$@" &
+        job=$! tries=$0
+        while [ "$tries" -gt 0 ] && kill -0 "$job"; do
+            sleep 1
+            tries=$((tries - 1))
+        done
+        kill -9 ${apart:+"-$job"} || kill -9 "$job"
+    ' @{ limit_s }@ \
 #% if sink == "cloud-logging"
-    ${apart:+"$apart"} gcloud logging write @{ log_name }@ "$line" --payload-type=json --project=@{ project }@ &
+        logging write @{ log_name }@ "$line" --payload-type=json --project=@{ project }@ &
 #% else
-    ${apart:+"$apart"} gcloud pubsub topics publish @{ topic }@ --message="$line" --project=@{ project }@ &
+        pubsub topics publish @{ topic }@ --message="$line" --project=@{ project }@ &
 #% endif
-    job=$!
-    tries=@{ limit_s }@
-    while [ "$tries" -gt 0 ] && kill -0 "$job"; do
-        sleep 1
-        tries=$((tries - 1))
-    done
-    kill -9 ${apart:+"-$job"} || kill -9 "$job"
+#% endif
 }
-#% endif
 
 # Where the docker is that this file stands in for: not this file by another name, or the two would call each
 # other for ever. Otherwise the next docker on PATH; once, as that may be a copy of this file.
@@ -349,6 +355,7 @@ else
     $ciforensics_env @{ docker }@ "$@" <&- &
 fi
 ciforensics_child=$!
+set +e # bash takes `errexit` from an exported SHELLOPTS
 # Ignored is ignored: then docker is asked to end in another way.
 # shellcheck disable=SC2329 # traps call it
 pass() {
