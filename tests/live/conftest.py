@@ -85,7 +85,7 @@ def trixie(
 @pytest.fixture
 def proxy(
     needs: Callable[..., str],
-    as_root: None,  # noqa: ARG001 (for port 443, and for 127.0.0.2 to 127.0.0.80)
+    as_root: None,  # noqa: ARG001 (for port 443, and for addresses of 127.0.0.0/8)
 ) -> Iterator[Proxy]:
     squid = needs("squid", package="squid")
     # Under pytest's own folder only root can look.
