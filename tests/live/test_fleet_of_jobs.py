@@ -120,7 +120,14 @@ class Fleet:
         events.unlink(missing_ok=True)
         ran(["/bin/sh", self.folder / "events" / "job-started.sh"], environment)
         wait_until(events.exists, what="the streamer runs")
-        build = [self.docker, "build", "--network", "none", "--no-cache", self.folder / "context"]
+        build: list[str | Path] = [
+            self.docker,
+            "build",
+            "--network",
+            "none",
+            "--no-cache",
+            self.folder / "context",
+        ]
         # A daemon without a bridge has no network for a build: what it would fetch is fetched beside it.
         with subprocess.Popen(
             build, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
