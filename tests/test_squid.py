@@ -437,3 +437,11 @@ def test_an_answer_given_as_json_is_kept_to_the_letter(word: str) -> None:
     row = tunnel(told(json.dumps(said)))
     assert json.loads(row["metadata"]) == said
     assert row["pod"] == "p1"
+
+
+@pytest.mark.parametrize("nothing", ["-:-", "-://-:-/", "http://-:80/"])
+def test_dashes_for_host_and_port_are_no_request(nothing: str) -> None:
+    parsed = read(CONNECT.replace("localhost:19443", nothing) + "\n" + CONNECT)
+    assert parsed.skipped == {"no request that Squid could read": 1}
+    assert len(parsed.rows["tunnels"]) == 1
+    assert parsed.rejected.is_empty()

@@ -11,7 +11,7 @@ import socketserver
 import subprocess
 import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -99,11 +99,17 @@ class Fleet:
         """One job: its hooks, a build, and what the build fetches."""
         name, address = f"runner-{number}", f"127.0.1.{number}"
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        took = runner(name, 1000 + number, workflow=f"{workflow.lower()}.yml")
-        took["metadata"]["creationTimestamp"] = now
+        took: dict[str, Any] = {
+            "jobRepositoryName": "octo/app",
+            "jobWorkflowRef": f"octo/app/.github/workflows/{workflow.lower()}.yml@refs/heads/main",
+            "jobDisplayName": "build",
+            "workflowRunId": 1000 + number,
+        }
+        runs = runner(name, **took)
+        runs["metadata"]["creationTimestamp"] = now
         self.objects += [
-            {"apiVersion": "v1", **pod(name, address, created=now)},
-            {"apiVersion": "actions.github.com/v1alpha1", **took},
+            {"apiVersion": "v1", "kind": "Pod", **pod(name, address, since=now)},
+            {"apiVersion": "actions.github.com/v1alpha1", "kind": "EphemeralRunner", **runs},
         ]
         environment = {
             **self.daemon.environment,

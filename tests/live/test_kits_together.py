@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import ciforensics as ci
 from ciforensics.capture.export import export
 from docker_daemon import wait_until
-from kubernetes_double import pod, runner
-from squid_proxy import SERVER
+from kubernetes_double import KubernetesDouble, pod, runner
+from squid_proxy import Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
 
     from docker_daemon import DockerDaemon
-    from squid_proxy import Proxy
 
 WORKFLOW = 'Nightly "full" \\c suite, a|b'
 JOB = {
@@ -41,9 +42,25 @@ def ran(command: list[str | Path], environment: Mapping[str, str], *, code: int 
     assert done.returncode == code, done.stderr
 
 
-@pytest.mark.usefixtures("server")
+@pytest.fixture
+def api() -> Iterator[KubernetesDouble]:
+    with KubernetesDouble() as double:
+        yield double
+
+
+@pytest.fixture
+def proxy(needs: Callable[..., str], api: KubernetesDouble) -> Iterator[Proxy]:
+    # Squid's user may not enter pytest's own folders. A tunnel stands as soon as somebody listens at its end.
+    with (
+        socket.create_server((origin := "127.0.1.2", 443)),
+        tempfile.TemporaryDirectory(prefix="ciforensics-squid-") as folder,
+        Proxy(Path(folder), needs("squid", package="squid"), api.url, origin) as started,
+    ):
+        yield started
+
+
 def test_a_jobs_calls_events_and_tunnels_are_one_run(
-    daemon: DockerDaemon, proxy: Proxy, tmp_path: Path
+    daemon: DockerDaemon, api: KubernetesDouble, proxy: Proxy, tmp_path: Path
 ) -> None:
     docker, logs, build = tmp_path / "bin" / "docker", tmp_path / "logs", tmp_path / "context"
     for folder in (docker.parent, logs, build):
@@ -59,10 +76,14 @@ def test_a_jobs_calls_events_and_tunnels_are_one_run(
     )
     ran([tmp_path / "wrapper" / "install.sh"], os.environ)
     (build / "Dockerfile").write_text('FROM tiny:1\nRUN ["/bin/true"]\n')
-    proxy.api.put(pod("runner-1", "127.0.0.2"))
-    proxy.api.put(runner("runner-1", 9018059362, workflow="nightly.yml"))
-    proxy.start()
-    proxy.until_pod("127.0.0.2", "runner-1")
+    took: dict[str, Any] = {
+        "jobRepositoryName": "octo/app",
+        "jobDisplayName": "build",
+        "workflowRunId": 9018059362,
+    }
+    api.put("pods", pod("runner-1", "127.0.0.2"))
+    api.put("ephemeralrunners", runner("runner-1", **took))
+    proxy.await_pod("runner-1", source="127.0.0.2")
 
     job = {**daemon.environment, **JOB, "DOCKER_BUILDKIT": "0"}
     ran(["/bin/sh", tmp_path / "events" / "job-started.sh"], job)
@@ -71,9 +92,9 @@ def test_a_jobs_calls_events_and_tunnels_are_one_run(
     ran([docker, "build", "--network", "none", "-t", "app:1", "--build-arg", "TOKEN=hunter2", build], job)
     ran([docker, "run", "--rm", "--network", "none", "app:1", "/bin/sh", "-c", "exit 3"], job, code=3)
     ran([docker, "pull", "127.0.0.1:1/not/there:7"], job, code=1)
-    assert " 200 " in proxy.ask("127.0.0.2", f"{SERVER}:443")
+    assert b" 200 " in proxy.connect("127.0.0.2")
     ran(["/bin/sh", tmp_path / "events" / "job-completed.sh"], job)
-    wait_until(lambda: any(line["status"] == "200" for line in proxy.lines()), what="the tunnel is logged")
+    wait_until(lambda: proxy.lines("127.0.0.2")[-1]["run_id"] != "-", what="the tunnel is logged")
     shutil.copy(proxy.log, logs / "squid.jsonl")
 
     found = [each for each in ci.ingest([logs], case=tmp_path / "case.duckdb") if each.rows]

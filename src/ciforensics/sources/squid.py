@@ -16,7 +16,7 @@ a CONNECT.
 The writer's vices:
 
 - Connections that never made a request (probes of a load balancer, garbage) are logged with URLs such as
-  `error:transaction-end-before-headers`: skipped, by reason.
+  `error:transaction-end-before-headers`, or with dashes where a format has `%>rd:%>rP`: skipped, by reason.
 - JSON is never checked: bare `-` for nothing, `000` for no status, a helper's answer raw, with its quotes
   eaten, cut, or over two lines. It is mended where only one reading is possible, else rejected. `metadata`
   keeps what the helper said, as a JSON string where it is no JSON. From `{pod:x,namespace:y,node:z}`, the
@@ -65,6 +65,7 @@ _MARKS = (
 
 _AUTHORITY = r"^(?:\[(?<v6>[0-9A-Fa-f:.]+)\]|(?<name>[^\s:/\[\]@?#]+)):(?<port_asked>[0-9]{1,5})$"
 _ADDRESS = r"^[0-9.]+$|:"
+_NOTHING = r"^(?:[^:/]+://)?-:(?:-|[0-9]+)/?$"
 _PROBE = re.compile(r"error:[A-Za-z0-9-]{0,40}")
 
 _TEXTS = ("method", "url", "host", "sni", "result_code", "client_ip", "actor", "user_agent")
@@ -179,6 +180,7 @@ def _tidied(facts: pl.DataFrame) -> pl.DataFrame:
         skip=pl.coalesce(
             "skip",
             pl.when(pl.col("url").str.starts_with("error:")).then("url"),
+            pl.when(pl.col("url").str.contains(_NOTHING)).then(pl.lit("no request that Squid could read")),
             pl.when(pl.col("result_code").str.starts_with("UDP_")).then(
                 pl.lit("a query between caches, no request")
             ),

@@ -1,451 +1,449 @@
 #!/usr/bin/env python3
-"""Tells Squid whose connection it is: an external ACL helper that knows the pods of a Kubernetes node.
+"""Squid's external ACL helper: which pod, and which CI job in it, has this source address?
 
-Squid asks with a source address, a line each; the answer is always OK, with the pod that holds the address
-and the CI job that the Actions Runner Controller has put into it, as far as they are known:
+    external_acl_type podmeta concurrency=100 ttl=0 negative_ttl=0 %>a /usr/bin/python3 /etc/squid/podmeta.py
 
-    0 10.4.2.7 -
-    0 OK namespace=arc-runners pod=builders-7x2kq-runner-9fzpl node=ci-1 repo=o/r run_id=123
+Squid asks `7 10.0.0.5 -`; the answer is `7 OK pod="ci-x2k4p" namespace="runners" …` with what is known of
+`pod namespace node repo workflow job run_id`, or `7 OK`. Never `ERR` or `BH`: after a `BH` Squid asks once
+more and then denies the request, and a proxy must not stop CI.
 
-Answers come from memory alone, so that no answer ever waits for Kubernetes. Threads keep the memory current
-by list and watch. While Kubernetes cannot be asked, or refuses, an answer says less, and Squid goes on.
+An answer never waits for the network. A thread for each resource watches the Kubernetes API and keeps what
+it says in memory, where the main thread reads. While the API is slow, down or refuses, answers carry less,
+and the watch tries again, at growing distances, until it is back.
 
-Needs Python 3.9 or newer and nothing else. In a pod it finds the API and its token by itself.
+Addresses are reused, so wrong metadata is worse than none:
+
+- a pod that is finished or deleted has given its address back; of two pods the one that started later has it;
+- pods on the host's network share the node's address and never match;
+- when a watch of pods has brought no news for `--forget-after` seconds, its pods are no longer believed. What
+  is known of a runner stays true: an EphemeralRunner takes one job, and its name does not come back.
+
+The job comes from the ARC EphemeralRunner that has the pod's name. Its status is filled in when the job
+starts, so it is looked up for each request (hence `ttl=0`). In ARC's Kubernetes mode the job has a pod of its
+own, which names its runner in the label `runner-pod`.
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
 import ipaddress
 import json
 import os
 import random
 import re
-import socket
 import ssl
 import sys
 import threading
 import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
-_CREDENTIALS = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_PAGE = 500
-_LONGEST_VALUE = 300
-_LONGEST_LINE = 1 << 16  # of Squid's; it never writes as much
-_LARGEST = 1 << 26  # of the API: a page of a list, or one event
-_ANSWERS_WITHIN_S = 10.0
-# The API server sends a bookmark about once a minute: a watch that is silent for longer may be dead.
-_SILENT_S = 75.0
-_WATCH_S = 240
-# An address may be another pod's by now: what is older than this is not told.
-_STALE_S = 120.0
-_FIRST_WAIT_S = 0.2
-_LONGEST_WAIT_S = 30.0
-_SETTLED_S = 10.0
-_WORKFLOW_FILE = re.compile(r"[^/\s]+/[^/\s]+/(\.github/workflows/[^@]+)@")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+PAGE = 100  # objects in one answer to a list: while one is parsed, Squid waits
+LONGEST_LINE = 1 << 24  # bytes; etcd holds no object above 1.5 MB
+LONGEST_VALUE = 200  # characters
+FIRST_DELAY_S, LAST_DELAY_S = 0.2, 30.0
+QUIET_S = 300  # between two lines on stderr about the same watch: Squid puts them into its cache.log
+# Control characters, line separators, reversals of direction, lone surrogates.
+UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
-class Pod(NamedTuple):
-    """A pod that holds addresses."""
+class Unusable(Exception):  # noqa: N818 - it is no error of ours
+    """The API answered, but with nothing that can be built on."""
 
+
+# What a connection can end in. ValueError: a port that is no number, a token that cannot be a header.
+TROUBLE = (Unusable, OSError, HTTPException, ValueError)
+
+
+def at(document: Any, *path: str) -> Any:
+    """What a JSON document holds at a path.
+
+    >>> at({"status": {"phase": "Running"}}, "status", "phase"), at({"status": []}, "status", "phase")
+    ('Running', None)
+    """
+    for name in path:
+        document = document.get(name) if isinstance(document, dict) else None
+    return document
+
+
+def clean(value: Any) -> str:
+    r"""Text for a log: valid UTF-8, on one line, not long; empty when there is none.
+
+    >>> clean("build\n\ud800(3.11)"), clean(17), clean(None)
+    ('build (3.11)', '', '')
+    """
+    return UNFIT.sub(" ", value[:LONGEST_VALUE]).strip() if isinstance(value, str) else ""
+
+
+def address(value: Any) -> str:
+    """The one way in which an address is written here; empty when it is none.
+
+    >>> address("::ffff:10.0.0.5"), address("FD00::0:5"), address("-")
+    ('10.0.0.5', 'fd00::5', '')
+    """
+    try:
+        found = ipaddress.ip_address(value if isinstance(value, str) else "")
+    except ValueError:
+        return ""
+    return str(getattr(found, "ipv4_mapped", None) or found)
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod, the addresses that it holds, and since when."""
+
+    uid: str
     namespace: str
     name: str
     node: str
-    runner: str
+    runners: tuple[str, ...]
+    since: str
     addresses: frozenset[str]
-    created: str
+
+    @classmethod
+    def read(cls, found: Any) -> Pod:
+        """A pod as the API describes it: one that is finished or has the node's addresses holds none."""
+        status, name = at(found, "status"), clean(at(found, "metadata", "name"))
+        listed = at(status, "podIPs")
+        given = [at(one, "ip") for one in (listed if isinstance(listed, list) else [])]
+        without = at(found, "spec", "hostNetwork") is True or at(status, "phase") in ("Succeeded", "Failed")
+        return cls(
+            uid=clean(at(found, "metadata", "uid")),
+            namespace=clean(at(found, "metadata", "namespace")),
+            name=name,
+            node=clean(at(found, "spec", "nodeName")),
+            runners=(clean(at(found, "metadata", "labels", "runner-pod")), name),
+            # Text that sorts. A pod gets its address when it starts: created, it may wait for a node.
+            since=clean(at(status, "startTime")) or clean(at(found, "metadata", "creationTimestamp")),
+            addresses=frozenset(map(address, [*given, at(status, "podIP")]) if not without else ()) - {""},
+        )
 
 
-class Job(NamedTuple):
-    """The job that a runner took."""
+class Pods:
+    """Who has which address: written by one watch, read by the main thread."""
 
-    repo: str
-    workflow: str
-    job: str
-    run_id: str
+    def __init__(self) -> None:
+        self._pods: dict[str, Pod] = {}
+        self._holders: dict[str, Pod] = {}
+
+    def put(self, found: Any, *, gone: bool = False) -> None:
+        """Takes in what a list or an event says of a pod."""
+        pod = Pod.read(found)
+        before = self._pods.pop(pod.uid, None)
+        if not gone:
+            self._pods[pod.uid] = pod
+        keeps = frozenset() if gone else pod.addresses
+        for ip in keeps:
+            holder = self._holders.get(ip, pod)
+            if holder.uid == pod.uid or holder.since <= pod.since:
+                self._holders[ip] = pod
+        for ip in (before.addresses if before else frozenset()) - keeps:
+            if self._holders.get(ip, pod).uid == pod.uid:
+                self._holders.pop(ip, None)
+
+    def get(self, ip: str) -> Pod | None:
+        """The pod that has an address."""
+        return self._holders.get(ip)
 
 
-class Refused(Exception):  # noqa: N818
-    """The API gave an answer that cannot be used."""
+def job(found: Any) -> dict[str, str]:
+    """What an EphemeralRunner says of the job that it runs; nothing before the job starts.
 
+    >>> job({"status": {"workflowRunId": 42, "jobRepositoryName": "octo/app",
+    ...                 "jobWorkflowRef": "octo/app/.github/workflows/ci.yml@refs/heads/main"}})
+    {'repo': 'octo/app', 'workflow': '.github/workflows/ci.yml', 'run_id': '42'}
 
-class Gone(Refused):
-    """The version to go on from is too old: list again."""
+    A reusable workflow lies in another repository, and that is said:
 
-
-def pod_of(value: Mapping[str, Any]) -> Pod | None:
-    """A Pod object of the API as one that holds addresses; None where it holds none.
-
-    A pod that has ended keeps its address in its status, but the address is free. One on its node's network
-    shares the address with the node.
+    >>> job({"status": {"jobRepositoryName": "octo/app",
+    ...                 "jobWorkflowRef": "octo/ci/.github/workflows/go.yml@v1"}})
+    {'repo': 'octo/app', 'workflow': 'octo/ci/.github/workflows/go.yml'}
     """
-    spec, status, labels = (
-        _object(value, "spec"),
-        _object(value, "status"),
-        _object(value, "metadata", "labels"),
-    )
-    listed = status.get("podIPs")
-    found = [each.get("ip") for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
-    addresses = frozenset(filter(None, map(address, [status.get("podIP"), *found])))
-    if not addresses or spec.get("hostNetwork") is True or status.get("phase") in ("Succeeded", "Failed"):
-        return None
-    namespace, name = key_of(value)
-    # In the hooks' Kubernetes mode a job has a pod of its own, labelled with the name of its runner.
-    runner = _text(labels.get("runner-pod")) or name
-    created = _text(_object(value, "metadata").get("creationTimestamp"))
-    return Pod(namespace, name, _text(spec.get("nodeName")), runner, addresses, created)
+    status = at(found, "status")
+    repo = clean(at(status, "jobRepositoryName"))
+    reference = at(status, "jobWorkflowRef")
+    workflow = clean(reference.partition("@")[0] if isinstance(reference, str) else "")
+    run = at(status, "workflowRunId")
+    known = {
+        "repo": repo,
+        "workflow": workflow[len(repo) + 1 :] if repo and workflow.startswith(f"{repo}/") else workflow,
+        "job": clean(at(status, "jobDisplayName")),
+        "run_id": str(run) if type(run) is int and 0 < run < 1 << 63 else "",
+    }
+    return {key: value for key, value in known.items() if value}
 
 
-def job_of(value: Mapping[str, Any]) -> Job | None:
-    """The job of an EphemeralRunner object of the API; None until it has one."""
-    status = _object(value, "status")
-    reference = _text(status.get("jobWorkflowRef"))
-    file = _WORKFLOW_FILE.match(reference)
-    run_id = _text(status.get("workflowRunId"))
-    job = Job(
-        repo=_text(status.get("jobRepositoryName")),
-        workflow=file[1] if file else reference,
-        job=_text(status.get("jobDisplayName")),
-        run_id="" if run_id == "0" else run_id,
-    )
-    return job if any(job) else None
+class Runners:
+    """Which job each EphemeralRunner has: written by one watch, read by the main thread."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[tuple[str, str], dict[str, str]] = {}
+
+    def put(self, found: Any, *, gone: bool = False) -> None:
+        """Takes in what a list or an event says of a runner."""
+        name = clean(at(found, "metadata", "namespace")), clean(at(found, "metadata", "name"))
+        if gone:
+            self._jobs.pop(name, None)
+        else:
+            self._jobs[name] = job(found)
+
+    def get(self, namespace: str, name: str) -> dict[str, str]:
+        """The job of a runner."""
+        return self._jobs.get((namespace, name), {})
 
 
-def key_of(value: Mapping[str, Any]) -> tuple[str, str]:
-    """Namespace and name of an object of the API."""
-    metadata = _object(value, "metadata")
-    return _text(metadata.get("namespace")), _text(metadata.get("name"))
-
-
-def address(text: object) -> str:
-    """An address in its one spelling; "" for anything else.
-
-    Example:
-        >>> address("::ffff:10.4.2.7"), address("fd00:0::7"), address("-")
-        ('10.4.2.7', 'fd00::7', '')
-    """
-    try:
-        read = ipaddress.ip_address(text if isinstance(text, str) else "")
-    except ValueError:
-        return ""
-    return str(getattr(read, "ipv4_mapped", None) or read)
-
-
-class Memory:
-    """The pods and jobs that are known now."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()  # never held while anything is read or written
-        self._known: dict[str, dict[tuple[str, str], Any]] = {}
-        self._heard: dict[str, float] = {}
-
-    def replace(self, scope: str, objects: dict[tuple[str, str], Any]) -> None:
-        """What a list said: all that there is in a scope, `pods in NAMESPACE` or `jobs in NAMESPACE`."""
-        with self._lock:
-            self._known[scope] = objects
-            self._heard[scope] = self._clock()
-
-    def change(self, scope: str, key: tuple[str, str], value: Pod | Job | None) -> None:
-        """What an event said."""
-        with self._lock:
-            known = self._known.setdefault(scope, {})
-            if value is None:
-                known.pop(key, None)
-            else:
-                known[key] = value
-
-    def heard(self, scope: str) -> None:
-        """Something came from the API: what is known of the scope is current."""
-        with self._lock:
-            self._heard[scope] = self._clock()
-
-    def describe(self, client: str) -> dict[str, str]:
-        """What is known of the pod that holds an address: the newest, should there be several."""
-        with self._lock:
-            current = self._clock() - _STALE_S
-            pods = [
-                pod
-                for scope, known in self._known.items()
-                if scope.startswith("pods") and self._heard[scope] >= current
-                for pod in known.values()
-                if client in pod.addresses
-            ]
-            if not pods:
-                return {}
-            pod = max(pods, key=lambda each: each.created)
-            # A runner's name is never used again, so what is known of its job stays true.
-            job = self._known.get(f"jobs in {pod.namespace}", {}).get((pod.namespace, pod.runner))
-        return {
-            "namespace": pod.namespace,
-            "pod": pod.name,
-            "node": pod.node,
-            **(job._asdict() if job else {}),
-        }
-
-
+@dataclass(frozen=True)
 class Api:
-    """The Kubernetes API, read-only."""
+    """The Kubernetes API, and how long to wait for it."""
 
-    def __init__(self, url: str, credentials: Path) -> None:
-        parts = urlsplit(url)
-        self._tls, self._host, self._port = parts.scheme == "https", parts.hostname or "", parts.port
-        self._credentials = credentials
+    url: str
+    account: Path
+    timeout_s: float
+    watch_s: int
 
-    def get(
-        self, path: str, query: Mapping[str, object], *, silent_s: float
-    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        """Asks; the caller reads the answer and closes the connection."""
-        connection = self._connection()
+    @contextmanager
+    def get(self, path: str, query: dict[str, str], *, silence_s: float) -> Iterator[HTTPResponse]:
+        """One request on a connection of its own; `silence_s` is how long the answer may pause."""
+        url = urlsplit(self.url)
+        host, port = url.hostname or "", url.port
+        if url.scheme == "https":
+            authority = self.account / "ca.crt"
+            context = ssl.create_default_context(cafile=str(authority) if authority.exists() else None)
+            line: HTTPConnection = HTTPSConnection(host, port, timeout=self.timeout_s, context=context)
+        else:
+            line = HTTPConnection(host, port, timeout=self.timeout_s)
+        headers = {"Accept": "application/json", "User-Agent": "podmeta"}
+        with suppress(FileNotFoundError):  # read each time: the kubelet writes a new token every hour or so
+            headers["Authorization"] = f"Bearer {(self.account / 'token').read_text().strip()}"
         try:
-            connection.request("GET", f"{path}?{urlencode(query)}", headers=self._headers())
-            response = connection.getresponse()
-            if response.status != 200:
-                raise (Gone if response.status == 410 else Refused)(f"HTTP {response.status}")  # noqa: TRY301
-            if connection.sock:
-                connection.sock.settimeout(silent_s)
-        except BaseException:
-            connection.close()
-            raise
-        return connection, response
-
-    def _connection(self) -> http.client.HTTPConnection:
-        if not self._tls:
-            return http.client.HTTPConnection(self._host, self._port, timeout=_ANSWERS_WITHIN_S)
-        ca = self._credentials / "ca.crt"
-        context = ssl.create_default_context(cafile=str(ca) if ca.exists() else None)
-        return http.client.HTTPSConnection(self._host, self._port, timeout=_ANSWERS_WITHIN_S, context=context)
-
-    def _headers(self) -> dict[str, str]:
-        headers = {"Accept": "application/json", "User-Agent": "ciforensics-podmeta"}
-        token = self._credentials / "token"
-        if token.exists():  # read each time: it is renewed every hour
-            headers["Authorization"] = f"Bearer {token.read_text(encoding='ascii').strip()}"
-        return headers
+            line.connect()
+            socket = line.sock  # the connection forgets it when the server wants to close
+            line.request("GET", f"{path}?{urlencode(query)}", headers=headers)
+            with line.getresponse() as answer:
+                socket.settimeout(silence_s)
+                if answer.status != 200:
+                    raise Unusable(f"HTTP {answer.status}")
+                yield answer
+        finally:
+            line.close()
 
 
-class Watch:
-    """Keeps one kind of object in one namespace current in memory."""
+def parsed(text: bytes) -> Any:
+    """JSON, or `Unusable`: half a line, a login page, a thousand brackets."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise Unusable("not JSON") from None
 
-    def __init__(
-        self,
-        api: Api,
-        memory: Memory,
-        *,
-        scope: str,
-        path: str,
-        read: Callable[[Mapping[str, Any]], Pod | Job | None],
-        selector: Mapping[str, str],
-    ) -> None:
-        self._api, self._memory, self._scope, self._path = api, memory, scope, path
-        self._read, self._selector = read, selector
-        self._said = ""
+
+def lines(answer: HTTPResponse) -> Iterator[bytes]:
+    """The lines of an answer as they come. `readline` would take a connection that broke for the end."""
+    rest = b""
+    while piece := answer.read1(1 << 16):
+        *whole, rest = (rest + piece).split(b"\n")
+        if len(rest) > LONGEST_LINE:
+            break
+        yield from whole
+    if rest:
+        raise Unusable("half a line")
+
+
+Store = TypeVar("Store", Pods, Runners)
+
+
+class Watch(threading.Thread, Generic[Store]):
+    """Lists one kind of object, then follows its changes, for ever; `held` is what the API last said."""
+
+    def __init__(self, api: Api, path: str, held: Store, *, fields: str = "") -> None:
+        super().__init__(name=path, daemon=True)
+        self.held: Store = held
+        self.heard_at = -float("inf")
+        self._api, self._path = api, path
+        self._chosen = {"fieldSelector": fields} if fields else {}
+        self._version = ""  # where to go on; empty: with a list
+        self._delay_s = FIRST_DELAY_S
+        self._said_at = -float("inf")
 
     def run(self) -> None:
-        """Lists and watches, for ever."""
-        version, wait = "", _FIRST_WAIT_S
+        """Goes on whatever the API does: after a mere broken connection where it was, else with a list."""
         while True:
-            began = time.monotonic()
             try:
-                version = self.follow(version or self.list())
-            except (Refused, OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-                self._say(str(error) if isinstance(error, Refused) else type(error).__name__)
-                version = ""
-            wait = _FIRST_WAIT_S if time.monotonic() - began > _SETTLED_S else min(2 * wait, _LONGEST_WAIT_S)
-            time.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 (nodes must not ask in step)
+                if not self._version:
+                    self._list()
+                self._follow()
+            except TROUBLE as error:
+                if isinstance(error, Unusable):
+                    self._version = ""
+                self._say(error)
+                self._delay_s = min(2 * self._delay_s, LAST_DELAY_S)
+            # Each waits its own while: when the API is back, not every node's helper may call at once.
+            time.sleep(self._delay_s * random.uniform(0.5, 1))  # noqa: S311
 
-    def list(self) -> str:
-        """Reads all there is, a page at a time.
-
-        Returns:
-            The version to watch from.
-        """
-        objects: dict[tuple[str, str], Any] = {}
-        # Version 0 is what the API server has in memory, so that a fleet that starts does not load etcd.
-        more: dict[str, str] = {"resourceVersion": "0"}
+    def _list(self) -> None:
+        """Reads all objects, a page at a time, and only then forgets what was held before."""
+        held: Store = type(self.held)()
+        query = {"limit": str(PAGE), **self._chosen}
         while True:
-            query = {**self._selector, "limit": _PAGE, **more}
-            connection, response = self._api.get(self._path, query, silent_s=_ANSWERS_WITHIN_S)
-            try:
-                page = _parsed(response.read(_LARGEST))
-            finally:
-                connection.close()
-            items, metadata = page.get("items"), _object(page, "metadata")
-            version, token = _text(metadata.get("resourceVersion")), _text(metadata.get("continue"))
-            if not isinstance(items, list) or not version:
-                raise Refused("no list")
-            for item in items:
-                value = self._read(item) if isinstance(item, dict) else None
-                if value is not None:
-                    objects[key_of(item)] = value
-            if not token:
-                self._memory.replace(self._scope, objects)
-                self._say("")
-                return version
-            more = {"continue": token}
+            with self._api.get(self._path, query, silence_s=self._api.timeout_s) as answer:
+                page = parsed(answer.read())
+            items, version = at(page, "items"), at(page, "metadata", "resourceVersion")
+            if not isinstance(items, list) or not isinstance(version, str) or not version:
+                raise Unusable("not a list")
+            for found in items:
+                held.put(found)
+            more = at(page, "metadata", "continue")
+            if not isinstance(more, str) or not more:
+                break
+            query["continue"] = more
+        self.held, self._version, self.heard_at = held, version, time.monotonic()
 
-    def follow(self, version: str) -> str:
-        """Reads events until the watch ends, as each does after a while.
-
-        Returns:
-            The version to watch from next.
-        """
+    def _follow(self) -> None:
+        """Takes in changes until the API ends the watch."""
         query = {
-            **self._selector,
-            "watch": "true",
+            "watch": "1",
             "allowWatchBookmarks": "true",
-            "timeoutSeconds": _WATCH_S,
-            "resourceVersion": version,
+            "timeoutSeconds": str(self._api.watch_s),
+            "resourceVersion": self._version,
+            **self._chosen,
         }
-        connection, response = self._api.get(self._path, query, silent_s=_SILENT_S)
-        try:
-            self._memory.heard(self._scope)
-            for event in _events(response):
-                version = self._taken(event) or version
-                self._memory.heard(self._scope)
-        except TimeoutError:
-            pass  # silence: from the same version on, by a new connection
-        finally:
-            connection.close()
-        return version
+        heard = False
+        # A connection whose other end has vanished looks like a quiet one; but a quiet one ends on time.
+        with self._api.get(self._path, query, silence_s=self._api.watch_s + self._api.timeout_s) as answer:
+            for line in lines(answer):
+                self._take(parsed(line))
+                heard, self.heard_at, self._delay_s = True, time.monotonic(), FIRST_DELAY_S
+        if not heard:  # the API sends a bookmark before it ends a watch
+            raise Unusable("a watch ended without a word")
 
-    def _taken(self, event: Mapping[str, Any]) -> str:
-        kind, value = event.get("type"), _object(event, "object")
-        if kind == "ERROR":
-            raise (Gone if value.get("code") == 410 else Refused)("the watch ended with an error")
+    def _take(self, event: Any) -> None:
+        """Takes in one event of a watch."""
+        kind, found = at(event, "type"), at(event, "object")
+        version = at(found, "metadata", "resourceVersion")
+        if kind == "ERROR":  # 410: what it should go on from is no longer known
+            raise Unusable(f"error {at(found, 'code')}" if type(at(found, "code")) is int else "an error")
+        if not isinstance(version, str) or not version:
+            raise Unusable("not an event")
         if kind in ("ADDED", "MODIFIED", "DELETED"):
-            self._memory.change(self._scope, key_of(value), self._read(value) if kind != "DELETED" else None)
-        return _text(_object(value, "metadata").get("resourceVersion"))
+            self.held.put(found, gone=kind == "DELETED")
+        self._version = version
 
-    def _say(self, wrong: str) -> None:
-        """Into Squid's cache.log, only when something has changed; never what a server wrote."""
-        if wrong != self._said:
-            self._said = wrong
-            sys.stderr.write(f"podmeta: {self._scope}: {wrong or 'watching again'}\n")
-            sys.stderr.flush()
-
-
-def _events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
-    while line := response.readline(_LARGEST):
-        if line.strip():
-            yield _parsed(line)
+    def _say(self, error: Exception) -> None:
+        """One line now and then; never the error's own text: a header that cannot be sent would be in it."""
+        if time.monotonic() - self._said_at >= QUIET_S:
+            self._said_at = time.monotonic()
+            told = str(error) if isinstance(error, Unusable) else getattr(error, "strerror", None)
+            say(f"{self._path}: {told or type(error).__name__}; trying again")
 
 
-def _parsed(data: bytes) -> dict[str, Any]:
-    value = json.loads(data)
-    if not isinstance(value, dict):
-        raise Refused("no object")
-    return value
+@dataclass(frozen=True)
+class Directory:
+    """Whom an address belongs to, by all watches together."""
+
+    pods: list[Watch[Pods]] = field(default_factory=list)
+    runners: list[Watch[Runners]] = field(default_factory=list)
+    forget_s: float = 300
+
+    def find(self, ip: str) -> dict[str, str]:
+        """What is known of an address."""
+        believed = [watch.held for watch in self.pods if time.monotonic() - watch.heard_at < self.forget_s]
+        holders = [pod for held in believed if (pod := held.get(ip))]
+        if not holders:
+            return {}
+        pod = max(holders, key=lambda holder: holder.since)
+        jobs = [watch.held.get(pod.namespace, name) for name in pod.runners for watch in self.runners]
+        known = {"pod": pod.name, "namespace": pod.namespace, "node": pod.node}
+        known.update(next(filter(None, jobs), {}))
+        return {key: value for key, value in known.items() if value}
 
 
-def _object(value: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
-    for key in keys:
-        found = value.get(key)
-        value = found if isinstance(found, dict) else {}
-    return value
+def reply(question: bytes, directory: Directory) -> bytes:
+    r"""The answer to one line of Squid's, whatever is in it.
 
-
-def _text(value: object) -> str:
-    return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
-
-
-def spelled(facts: Mapping[str, str]) -> str:
-    r"""Facts as Squid's helper protocol has them, so that no value can break its answer or its log.
-
-    Squid's log has an escape for quotes, backslashes and line ends only, so other control characters must not
-    reach it, nor what is no UTF-8.
-
-    Example:
-        >>> spelled({"pod": "a-b", "workflow": 'x" pod=y\n\x01\ud800', "job": ""})
-        'pod=a-b workflow=x%22%20pod%3Dy%EF%BF%BD%EF%BF%BD%3F'
+    >>> reply(b"7 10.0.0.5 -\n", Directory()), reply(b"10.0.0.5 -\n", Directory()), reply(b"\n", Directory())
+    (b'7 OK\n', b'OK\n', b'OK\n')
     """
-    words = (
-        (name, quote(_UNPRINTABLE.sub("\ufffd", value[:_LONGEST_VALUE]).encode("utf-8", "replace")))
-        for name, value in facts.items()
+    fields = question.decode("utf-8", "replace").split()
+    channel = [fields.pop(0)] if fields and re.fullmatch("[0-9]+", fields[0]) else []  # if concurrency=
+    found = directory.find(address(unquote(fields[0]))) if fields else {}
+    values = (f'{key}="{quoted(value)}"' for key, value in found.items())
+    return (" ".join([*channel, "OK", *values]) + "\n").encode()
+
+
+def quoted(value: str) -> str:
+    r"""A value between the quotes of an answer: Squid takes a backslash off whatever follows it.
+
+    >>> print(quoted('the "big" \\ build'))
+    the \"big\" \\ build
+    """
+    return value.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def say(text: str) -> None:
+    """A line on stderr, if it can be had: a full disk must not end a watch."""
+    with suppress(OSError):
+        sys.stderr.write(f"podmeta: {text}\n")
+        sys.stderr.flush()
+
+
+def watch_all(api: Api, *, node: str, namespaces: Iterable[str], forget_s: float) -> Directory:
+    """Starts the watches of some namespaces, or of all."""
+    directory = Directory(forget_s=forget_s)
+    for folder in [f"namespaces/{quote(name, safe='')}/" for name in namespaces] or [""]:
+        of_node = f"spec.nodeName={node}" if node else ""
+        directory.pods.append(Watch(api, f"/api/v1/{folder}pods", Pods(), fields=of_node))
+        runners = f"/apis/actions.github.com/v1alpha1/{folder}ephemeralrunners"  # know no node
+        directory.runners.append(Watch(api, runners, Runners()))
+        directory.pods[-1].start()
+        directory.runners[-1].start()
+    return directory
+
+
+def in_cluster() -> str:
+    """Where Kubernetes says to a pod that its API is; empty when it does not."""
+    host, port = (os.environ.get(f"KUBERNETES_SERVICE_{part}", "") for part in ("HOST", "PORT"))
+    return f"https://{f'[{host}]' if ':' in host else host}:{port or 443}" if host else ""
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    tell = parser.add_argument
+    tell(
+        "--node",
+        default=os.environ.get("NODE_NAME", ""),
+        help="only pods of this node ($NODE_NAME; else all)",
     )
-    return " ".join(f"{name}={word}" for name, word in words if word)
-
-
-def serve(questions: BinaryIO, answers: BinaryIO, describe: Callable[[str], Mapping[str, str]]) -> None:
-    r"""Answers until Squid closes its end.
-
-    Example:
-        >>> import io
-        >>> answers = io.BytesIO()
-        >>> known = {"10.4.2.7": {"pod": "a"}, "": {}}
-        >>> serve(io.BytesIO(b"7 10.4.2.7 -\n8 - -\n"), answers, known.__getitem__)
-        >>> answers.getvalue()
-        b'7 OK pod=a\n8 OK\n'
-    """
-    while line := questions.readline(_LONGEST_LINE):
-        words = line.split()
-        channel = words.pop(0).decode("ascii") if words and words[0].isdigit() else ""
-        client = address(unquote(words[0].decode("ascii", "replace"))) if words else ""
-        answer = " ".join(filter(None, [channel, "OK", spelled(describe(client))]))
-        try:
-            answers.write(answer.encode("ascii") + b"\n")
-            answers.flush()
-        except BrokenPipeError:
-            return
-
-
-def probe(port: int) -> bool:
-    """Whether Squid answers here: it asks its helper, then denies a connection to nowhere."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-            connection.sendall(b"CONNECT 0.0.0.0:443 HTTP/1.1\r\nHost: 0.0.0.0:443\r\n\r\n")
-            return connection.recv(12) == b"HTTP/1.1 403"
-    except OSError:
-        return False
-
-
-def watches(api: Api, memory: Memory, *, namespaces: list[str], node: str) -> list[Watch]:
-    """What has to be watched: the pods of a node, and the runners of their namespaces."""
-    found = []
-    for namespace in namespaces:
-        here = f"namespaces/{quote(namespace, safe='')}"
-        selector = {"fieldSelector": f"spec.nodeName={node}"} if node else {}
-        pods = {"scope": f"pods in {namespace}", "path": f"/api/v1/{here}/pods"}
-        jobs = {
-            "scope": f"jobs in {namespace}",
-            "path": f"/apis/actions.github.com/v1alpha1/{here}/ephemeralrunners",
-        }
-        found.append(Watch(api, memory, **pods, read=pod_of, selector=selector))
-        found.append(Watch(api, memory, **jobs, read=job_of, selector={}))
-    return found
+    tell("--namespace", action="append", default=[], help="only this namespace; may be repeated (else all)")
+    tell("--api", default=in_cluster(), help="URL of the Kubernetes API (that of this cluster)")
+    tell("--account", default=ACCOUNT, type=Path, help="folder with token and ca.crt (%(default)s)")
+    tell("--watch", default=60, type=int, help="seconds that one watch lasts (%(default)s)")
+    tell("--timeout", default=10, type=float, help="seconds to wait for the API (%(default)s)")
+    tell("--forget-after", default=300, type=float, help="seconds without news until pods are not believed")
+    return parser.parse_args()
 
 
 def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    host, port = (os.environ.get(f"KUBERNETES_SERVICE_{name}", "") for name in ("HOST", "PORT"))
-    inside = f"https://{f'[{host}]' if ':' in host else host}:{port or 443}"
-    parser.add_argument("namespaces", nargs="*", metavar="NAMESPACE", help="where runners are")
-    parser.add_argument("--api", default=os.environ.get("PODMETA_API", inside), help="URL of the API server")
-    parser.add_argument(
-        "--credentials", type=Path, default=_CREDENTIALS, help="a folder with token and ca.crt"
-    )
-    parser.add_argument(
-        "--node", default=os.environ.get("NODE_NAME", ""), help="only pods on it ($NODE_NAME)"
-    )
-    parser.add_argument("--probe", type=int, metavar="PORT", help="ask Squid on this port, and end")
-    chosen = parser.parse_args()
-    if chosen.probe:
-        sys.exit(0 if probe(chosen.probe) else 1)
-    memory = Memory()
-    api = Api(chosen.api, chosen.credentials)
-    for watch in watches(api, memory, namespaces=chosen.namespaces, node=chosen.node):
-        threading.Thread(target=watch.run, daemon=True).start()
-    serve(sys.stdin.buffer, sys.stdout.buffer, memory.describe)
+    """Watches, and answers until Squid closes the pipe."""
+    given, directory = arguments(), Directory()
+    if given.api:
+        api = Api(given.api, given.account, timeout_s=given.timeout, watch_s=given.watch)
+        names = filter(None, given.namespace)
+        directory = watch_all(api, node=given.node, namespaces=names, forget_s=given.forget_after)
+    else:
+        say("no KUBERNETES_SERVICE_HOST here and no --api: answers carry no metadata")
+    with suppress(BrokenPipeError):
+        for question in sys.stdin.buffer:
+            sys.stdout.buffer.write(reply(question, directory))
+            sys.stdout.buffer.flush()
+    os._exit(0)  # the watches sit in reads, and a broken pipe cannot be flushed
 
 
 if __name__ == "__main__":
