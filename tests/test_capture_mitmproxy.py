@@ -240,6 +240,10 @@ def test_what_the_addon_leaves_of_a_url_holds_no_secret_that_an_ingest_would_fin
     assert (report.rows, report.rejected, report.redacted) == (len(HIDDEN), 0, 0)
 
 
+def test_a_password_ends_at_the_last_at() -> None:
+    assert without_secrets("https://me:p@ss@host/a@b") == ("https://host/a@b", 1)
+
+
 @given(before=st.text(), after=st.text())
 def test_a_token_is_found_wherever_it_stands(before: str, after: str) -> None:
     cleaned, count = without_secrets(before + TOKEN + after)

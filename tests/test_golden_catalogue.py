@@ -81,6 +81,16 @@ credentials: {secret: a, environment: B}
         (LEAST.replace("debian:trixie", "{name: 'a:1', git: apt}"), "not one of source, package, as-is"),
         (LEAST.replace("debian:trixie", "a:1, library/a:1"), "is library/a:1 again"),
         ("a: &a [*a]", "'a' is no entry"),
+        (LEAST.replace("debian:trixie", "'../etc:1'"), "not an image with a tag"),
+        ("a: !!timestamp foo", "is no YAML"),
+        ("a: !!bool foo", "is no YAML"),
+        ("a: !!int ''", "is no YAML"),
+        (f"a: 1{':1' * 300}.5", "is no YAML"),
+        (LEAST.replace("[acme]", f"0x{'f' * 5000}"), "is a very large number, not a list"),
+        (
+            "".join(f"- &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 9)}]\n" for n in range(12)),
+            "not a mapping",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named_with_its_place(text: str, said: str) -> None:

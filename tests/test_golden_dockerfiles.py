@@ -161,6 +161,7 @@ def test_the_platform_is_what_is_written() -> None:
         ("FROM a\nRUN " + "x" * 70_000, "a line of more than 65,535 bytes", 2),
         ("FROM a\nRUN " + "[" * 60_000, "nested too deeply", 1),
         ("FROM a\nRUN --mount='\"a\"b,from=x' y\n", "--mount", 2),
+        ("FROM a\n" * 1_001, "more than 1,000 stages", 1_001),
     ],
 )
 def test_a_file_that_cannot_be_read_says_why_and_where(text: str, reason: str, line: int) -> None:
@@ -184,6 +185,7 @@ def test_a_file_that_cannot_be_read_says_why_and_where(text: str, reason: str, l
         "ARG " + "\ue000" * 900 + "\nFROM " + "\ue000" * 900 + "\n",
         "FROM a\nRUN " + "\\ " * 32_000 + "\n",
         "FROM a\nRUN " + "<<A " * 10_000 + "\n",
+        "".join(f"FROM a AS s{n}x\n" for n in range(10_000)) + "FROM s$TARGETARCH-y\n" * 10_000,
     ],
 )
 def test_a_file_made_to_take_for_ever_does_not(text: str) -> None:

@@ -147,6 +147,7 @@ def test_any_text_is_a_reference_or_refused_with_a_reason(text: str) -> None:
         ("debian:trixie", "golden", None),
         ("acme/base:2", "golden", None),
         ("europe-docker.pkg.dev/acme-ci/mirror/library/golang:1.24-bookworm", "golden", None),
+        ("europe-docker.pkg.dev/acme-ci/mirror/ghcr.io/acme/tools:1", "golden", None),
         ("golang:1.24", "cache", "no golden version of this tag"),
         ("golang", "cache", "no golden version of this tag"),
         ("node:22", "cache", "no golden version"),

@@ -155,6 +155,13 @@ def test_folders_name_the_repository_only_when_they_are_said_to(tree: Path) -> N
     assert (refused.returncode, "--repo" in refused.stderr) == (1, True)
 
 
+def test_a_folder_whose_name_is_no_text_is_shown_as_far_as_it_is(tree: Path) -> None:
+    folder = tree / os.fsdecode(b"acm\xff") / "web"
+    folder.mkdir(parents=True)
+    (folder / "Dockerfile").write_text("FROM a\n")
+    assert [row["ci_repo"] for row in scanned(tree, "--by-folder")] == ["acm\ufffd/web"]
+
+
 def test_what_cannot_be_read_is_said_and_the_rest_is_read(tree: Path) -> None:
     write(tree, Dockerfile="FROM a\n", **{"Dockerfile.large": "#" * (1 << 20) + "\nFROM b\n"})
     os.mkfifo(tree / "Dockerfile.fifo")

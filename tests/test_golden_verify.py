@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import http.client
+import json
 import ssl
 from typing import TYPE_CHECKING
 
 import pytest
 
+from ciforensics.errors import CiforensicsError
+from ciforensics.golden import gits
+from ciforensics.golden.catalogue import Credentials
 from ciforensics.golden.forge import Answer, Asked, Forge
 from program import run
 
@@ -81,6 +85,11 @@ def test_the_forge_is_gone_after_it() -> None:
         (["--git", "/bin/false"], "fails: exit code 1", 1),
         (["--git", "/bin/true"], "/bin/true is no git", 1),
         (["--rootfs", "/no/such/folder"], "is no folder", 1),
+        (["--git", "/usr/bin/git", "--url", "http://github.com/acme"], "is no https URL", 1),
+        (["--git", "/usr/bin/git", "--url", "github.com/acme"], "is no https URL", 1),
+        (["--git", "/usr/bin/git", "--url", "https://me:pw@github.com/acme"], "without user and query", 1),
+        (["--git", "/usr/bin/git", "--variable", "A=B"], "'A=B', not the name of a variable", 1),
+        (["--git", "/usr/bin/git", "--secret", "../x"], "not the id of a secret", 1),
     ],
 )
 def test_what_cannot_be_verified_is_said(arguments: list[str], said: str, code: int, tmp_path: Path) -> None:
@@ -88,6 +97,33 @@ def test_what_cannot_be_verified_is_said(arguments: list[str], said: str, code: 
     assert done.returncode == code
     assert said in done.stderr
     assert (code == 2) or "Hint:" in done.stderr
+
+
+def test_no_users_configuration_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config").write_text("[http]\n\tuserAgent = git/x proactive\n")
+    given = {
+        "GIT_CONFIG_GLOBAL": str(tmp_path / "config"),
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "http.userAgent",
+        "GIT_CONFIG_VALUE_0": "git/x proactive",
+        "GIT_CONFIG_PARAMETERS": "'http.userAgent'='git/x proactive'",
+        "GIT_TRACE": str(tmp_path / "trace"),
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    done = run("golden", "verify", "--git", "/usr/bin/git", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["tagged"] is False
+    assert not (tmp_path / "trace").exists()
+
+
+def test_a_docker_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docker").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(gits, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(gits, "_chroot", lambda _: ("chroot", "/"))
+    with pytest.raises(CiforensicsError, match="did not end"), gits.image("a:1", Credentials()):
+        pass
 
 
 def test_a_git_that_sends_nothing_at_all_is_told_from_one_that_lacks_a_helper(tmp_path: Path) -> None:

@@ -65,10 +65,11 @@ def verify(
     credentials come first and the tag agrees.
     """
     from ciforensics.golden import gits  # noqa: PLC0415 (trustme takes its time)
-    from ciforensics.golden.catalogue import Credentials  # noqa: PLC0415
+    from ciforensics.golden.catalogue import read_credentials  # noqa: PLC0415
     from ciforensics.golden.verify import verify as run  # noqa: PLC0415
 
-    credentials = Credentials(secret=secret, environment=variable)
+    options = {"secret": secret, "environment": variable}
+    credentials = read_credentials(options, "--secret and --variable")
     made = [
         *([gits.program(git, credentials)] if git else ()),
         *([gits.root_file_system(rootfs, credentials)] if rootfs else ()),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import socket
 import subprocess
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +22,7 @@ from program import start
 from rootfs import copy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from docker_daemon import DockerDaemon
@@ -266,33 +270,67 @@ def test_the_mirror_adds_the_path_and_the_token_and_lets_nobody_write(
     below = f"127.0.0.1:{daemon.mirror_port}/acme-ci/mirror/library/behind:1"
     daemon.run("tag", "tiny:1", below)
     daemon.run("push", below)
-    port = free_port()
-    config = (kit / "docker-mirror/nginx.conf").read_text()
-    for there, here in {
-        " /tmp/": f" {tmp_path}/",
-        "https://europe-docker.pkg.dev": f"http://127.0.0.1:{daemon.mirror_port}",
-        "Host europe-docker.pkg.dev": "X-Host europe-docker.pkg.dev",
-        "listen 5000": f"listen 127.0.0.1:{port}",
-        "/dev/stdout": f"{tmp_path}/access.log",
-    }.items():
-        assert there in config
-        config = config.replace(there, here)
-    (tmp_path / "token.conf").write_text('proxy_set_header Authorization "Bearer made-up";\n')
-    (tmp_path / "nginx.conf").write_text(config)
-    front = f"127.0.0.1:{port}/library/behind:1"
-    with subprocess.Popen([nginx, "-c", tmp_path / "nginx.conf", "-g", "daemon off;"]) as running:
-        try:
-            wait_until(lambda: _connects(port), what="nginx answers")
-            daemon.run("pull", front)
-            daemon.run("tag", "tiny:1", f"{front}-mine")
-            with pytest.raises(subprocess.CalledProcessError, match="push"):
-                daemon.run("push", f"{front}-mine")
-        finally:
-            running.terminate()
+    with _mirror(nginx, kit, daemon.mirror_port, tmp_path) as port:
+        front = f"127.0.0.1:{port}/library/behind:1"
+        daemon.run("pull", front)
+        daemon.run("tag", "tiny:1", f"{front}-mine")
+        with pytest.raises(subprocess.CalledProcessError, match="push"):
+            daemon.run("push", f"{front}-mine")
     asked = (daemon.folder / "registry.log").read_text()
     assert re.search(r'"(?:GET|HEAD) /v2/acme-ci/mirror/library/behind/manifests/1 HTTP/1.[01]" 200', asked)
     assert "behind/manifests/1-mine" not in asked
     assert " 403 " in (tmp_path / "access.log").read_text()
+
+
+def test_the_mirror_sends_daemons_for_layers_to_the_registry_itself(
+    kit: Path, needs: Callable[..., str], tmp_path: Path
+) -> None:
+    class Registry(BaseHTTPRequestHandler):
+        """Answers for a layer as Artifact Registry does: with a path of its own."""
+
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", "/artifacts-downloads/namespaces/acme-ci/signed")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    nginx = needs("nginx", package="nginx-light")
+    with HTTPServer(("127.0.0.1", 0), Registry) as registry:
+        thread = threading.Thread(target=registry.serve_forever, args=(0.05,))
+        thread.start()
+        with _mirror(nginx, kit, registry.server_port, tmp_path) as port:
+            asked = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            asked.request("GET", "/v2/library/golang/blobs/sha256:0")
+            answer = asked.getresponse()
+            asked.close()
+        registry.shutdown()
+        thread.join()
+    to = f"http://127.0.0.1:{registry.server_port}/artifacts-downloads/namespaces/acme-ci/signed"
+    assert (answer.status, answer.headers["Location"]) == (302, to)
+
+
+@contextmanager
+def _mirror(nginx: str, kit: Path, registry: int, folder: Path) -> Iterator[int]:
+    """The kit's nginx.conf, run in front of a registry on loopback; its port."""
+    port = free_port()
+    config = (kit / "docker-mirror/nginx.conf").read_text()
+    for there, here in {
+        " /tmp/": f" {folder}/",
+        "https://europe-docker.pkg.dev": f"http://127.0.0.1:{registry}",
+        "Host europe-docker.pkg.dev": "X-Host europe-docker.pkg.dev",
+        "listen 5000": f"listen 127.0.0.1:{port}",
+        "/dev/stdout": f"{folder}/access.log",
+    }.items():
+        assert there in config
+        config = config.replace(there, here)
+    (folder / "token.conf").write_text('proxy_set_header Authorization "Bearer made-up";\n')
+    (folder / "nginx.conf").write_text(config)
+    with subprocess.Popen([nginx, "-c", folder / "nginx.conf", "-g", "daemon off;"]) as running:
+        try:
+            wait_until(lambda: _connects(port), what="nginx answers")
+            yield port
+        finally:
+            running.terminate()
 
 
 def _connects(port: int) -> bool:

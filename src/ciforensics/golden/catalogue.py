@@ -21,6 +21,7 @@ credentials:
 from __future__ import annotations
 
 import difflib
+import reprlib
 from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ _REPOSITORY = text_like("a repository of Artifact Registry: a-z, 0-9 and -", "go
 _IMAGE = text_like(
     "an image with a tag and no digest",  # who pins a digest goes past the golden version
     "golang:1.24-bookworm",
-    rf"(?:[A-Za-z0-9.-]+(?::\d{{1,5}})?/)?{_PART}(?:/{_PART})*:\w[\w.-]{{0,127}}",
+    rf"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::\d{{1,5}})?/)?{_PART}(?:/{_PART})*:\w[\w.-]{{0,127}}",
 )
 _FORGE = text_like("https:// and a host, with nothing after it", "https://github.com", "https://[a-z0-9.-]+")
 _ENDPOINT = text_like("a URL without a path", "http://mirror.example.com", r"https?://[\w.-]+(?::\d{1,5})?")
@@ -180,10 +181,30 @@ def parse_catalogue(text: str, *, name: str = "The catalogue") -> Catalogue:
     """
     try:
         document = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2026-99-99
+    # What is wrong for its tag raises what it happens to: 2026-99-99, !!bool foo, !!timestamp foo, 1:…:1.5
+    except (
+        yaml.YAMLError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        ValueError,
+    ) as error:
         said = " ".join(str(error).split())
         raise CiforensicsError(f"{name} is no YAML: {said}.", hint="mend the line that it names.") from error
     return Catalogue(**_fields(document, name, Catalogue, _ENTRIES))
+
+
+def read_credentials(value: Any, at: str) -> Credentials:
+    """The catalogue's entry `credentials`, or what stands for it; `at` says where it is.
+
+    Example:
+        >>> read_credentials({"environment": "TOKEN"}, "here")
+        Credentials(secret='github_token', environment='TOKEN')
+    """
+    return Credentials(
+        **_fields(value, at, Credentials, {"secret": _of(_SECRET), "environment": _of(_VARIABLE)})
+    )
 
 
 def _text(value: Any, at: str, kind: Kind) -> str:
@@ -209,12 +230,6 @@ def _images(value: Any, at: str) -> tuple[Image, ...]:
             raise CiforensicsError(f"{where} is {image.name} again.", hint="keep one of them.")
         images[image.mirrored] = image
     return tuple(images.values())
-
-
-def _credentials(value: Any, at: str) -> Credentials:
-    return Credentials(
-        **_fields(value, at, Credentials, {"secret": _of(_SECRET), "environment": _of(_VARIABLE)})
-    )
 
 
 def _of(kind: Kind) -> _Read:
@@ -250,7 +265,13 @@ def _fields(value: Any, at: str, into: type, readers: Mapping[str, _Read]) -> di
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    short = reprlib.Repr()  # an alias of aliases would be shown billions of times
+    short.maxlist = short.maxdict = 4
+    short.maxlevel, short.maxstring, short.maxother = 3, 60, 60
+    try:
+        text = short.repr(value)
+    except ValueError:  # more digits than Python shows
+        text = "a very large number"
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
@@ -264,5 +285,5 @@ _ENTRIES: Mapping[str, _Read] = {
     "endpoint": _of(_ENDPOINT),
     "golden": _of(_REPOSITORY),
     "cache": _of(_REPOSITORY),
-    "credentials": _credentials,
+    "credentials": read_credentials,
 }

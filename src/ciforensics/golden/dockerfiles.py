@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LONGEST_LINE = 65_535
 """BuildKit's own limit, in bytes."""
 _LONGEST = 1_000
+_MOST_STAGES = 1_000
 
 _STAGE = re.compile("[a-z0-9][a-z0-9_.-]*")  # a name, or a number
 _LONG_COMMENT = re.compile(r"(?m)^[^\S\n]*#[^\n]{1000,}")
@@ -142,6 +143,8 @@ class _Reading:
 
     def _from(self, instruction: DockerfileInstruction) -> Iterator[Use]:
         self.number += 1
+        if self.number >= _MOST_STAGES:  # each is looked for among all before it
+            raise DockerfileError(f"more than {_MOST_STAGES:,} stages", instruction.start_line)
         earlier, name = set(self.earlier), _stage_name(instruction)
         self.stage = name or str(self.number)
         self.earlier |= {name} if name else set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PATIENCE_S = 600
+
+# Proxies, and what a user, a workflow or a hook configures a git with; GIT_CONFIG_SYSTEM stays.
+_NOT_THE_SYSTEMS = re.compile(
+    r"(?i:.*_proxy)|GIT_(?:DIR|COMMON_DIR|TRACE.*|CONFIG(?!_SYSTEM$|_NOSYSTEM$).*)", re.DOTALL
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +65,9 @@ class Git:
 def program(path: Path, credentials: Credentials) -> Iterator[Git]:
     """A git of this machine, with the system's configuration and no user's."""
     with tempfile.TemporaryDirectory(prefix="ciforensics-home-") as home:
-        proxies = {name for name in os.environ if name.lower().endswith("_proxy")}
-        environment = {name: value for name, value in os.environ.items() if name not in proxies}
+        environment = {
+            name: value for name, value in os.environ.items() if not _NOT_THE_SYSTEMS.fullmatch(name)
+        }
         yield Git(
             name=str(path),
             command=(str(path.absolute()),),
@@ -141,6 +148,10 @@ def _docker(*arguments: str) -> str:
         )
     except FileNotFoundError as error:
         raise CiforensicsError("There is no docker here.", hint="unpack the image, give --rootfs.") from error
+    except subprocess.TimeoutExpired as error:
+        raise CiforensicsError(
+            f"`docker {arguments[0]}` did not end within {_PATIENCE_S} s.", hint="pull the image before."
+        ) from error
     if done.returncode:
         raise CiforensicsError(
             f"`docker {arguments[0]}` fails: {done.stderr.strip()}.", hint="is the daemon up, the name right?"

@@ -110,6 +110,5 @@ def _golden(catalogue: Catalogue) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for image in catalogue.images:
         name, _, tag = image.mirrored.rpartition(":")
-        if image.hub:  # no other reaches the mirror
-            found.setdefault(name, set()).add(tag)
+        found.setdefault(name, set()).add(tag)
     return found

@@ -186,8 +186,13 @@ def _unread(place: _Place, path: str, error: str) -> Unread:
 
 
 def _shown(path: str, place: _Place) -> str:
-    """From the top of its place; a name that is not UTF-8 is shown as far as it is."""
-    return os.fsencode(os.path.relpath(path, place.top)).decode("utf-8", "replace")
+    """From the top of its place."""
+    return _text(os.path.relpath(path, place.top))
+
+
+def _text(name: str) -> str:
+    """A name of files that is not UTF-8 is shown as far as it is."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _of_parents(folder: Path, ci_repo: str | None) -> _Place:
@@ -207,7 +212,7 @@ def _of_folder(
         return _Place(folder, ci_repo or _origin(Path(folder, ".git")))
     inside = Path(folder).relative_to(top).parts
     if by_folder and len(inside) == 2:
-        return _Place(folder, ci_repo or "/".join(inside))
+        return _Place(folder, ci_repo or _text("/".join(inside)))
     return places[os.path.dirname(folder)]  # noqa: PTH120
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _ANYWHERE = "https://github.com/your-org/"
 _PATIENCE_S = 60
+_URL = re.compile(r"https://[\w.-]+(?::\d+)?(?:/[\w.~%+-]+)*/?", re.ASCII)
 
 
 class Behaviour(StrEnum):
@@ -73,8 +74,12 @@ def verify(git: Git, *, url: str | None = None) -> list[Verdict]:
             where there is none, https://github.com/your-org/.
 
     Raises:
-        CiforensicsError: the git does not run.
+        CiforensicsError: the git does not run, or `url` is none.
     """
+    if url is not None and not _URL.fullmatch(url):
+        raise CiforensicsError(
+            f"{url!r} is no https URL of an organisation, without user and query.", hint=f"e.g. {_ANYWHERE}."
+        )
     said = _output(git, "version")
     if not said.startswith("git version "):
         raise CiforensicsError(f"{git.name} is no git.", hint="give the path of a git, e.g. /usr/bin/git.")

@@ -51,7 +51,7 @@ _SHAPES = (
     r"|\beyJ[\w-]{5,}(?:\.[\w-]*)+|eC1hY2Nlc3MtdG9rZW46[\w+/=%-]*"
 )
 _SECRETS = (
-    (re.compile(r"(?<=://)[^/?#@\s]*@"), ""),
+    (re.compile(r"(?<=://)[^/?#\s]*@"), ""),
     (re.compile(rf"{_PARAMETER}(?!{re.escape(MARK)}(?:[&;#]|$))[^&;#\s]+"), rf"\g<1>{MARK}"),
     (re.compile(_SHAPES), MARK),
 )
