@@ -164,30 +164,22 @@ class Fleet:
         ran(["git", *given, "clone", "-q", url, to], environment, code=128 if not given else 0)
 
     def _golden_image(self, root: Path) -> Path:
-        scope = f"{self.forge.url}/acme/"
-        (self.folder / "catalogue.yaml").write_text(
-            "organisations: [acme]\nmirror: europe-docker.pkg.dev/acme-ci/mirror\nimages: [debian:trixie]\n"
+        """What the last step of the kit's Dockerfile makes of a Debian that has git 2.47."""
+        catalogue, kit = self.folder / "catalogue.yaml", self.folder / "golden"
+        catalogue.write_text(
+            "organisations: [acme]\nmirror: europe-docker.pkg.dev/acme-ci/mirror\n"
+            f"forge: {self.forge.url}\nimages:\n  - name: debian:trixie\n    git: as-is\n"
         )
-        export(
-            "golden-images",
-            self.folder / "golden",
-            settings={"catalogue": str(self.folder / "catalogue.yaml")},
-        )
-        config = (
-            f'[http "{scope}"]\n\tproactiveAuth = auto\n\tuserAgent = git/2.47.3 proactive\n'
-            f'[credential "{scope}"]\n\thelper = /usr/local/bin/git-credential-golden\n'
-        )
-        return copy(
-            root,
-            self.folder / "root",
-            {
-                "etc/gitconfig": config,
-                "usr/local/bin/git-credential-golden": (
-                    self.folder / "golden" / "git-credential-golden.sh"
-                ).read_text(),
-                "ca.crt": self.proxy.trust.read_text(),
-            },
-        )
+        export("golden-images", kit, settings={"catalogue": str(catalogue)})
+        (dockerfile,) = kit.rglob("Dockerfile")
+        _, _, last = dockerfile.read_text().rpartition("\nRUN ")
+        files = {
+            "usr/local/bin/git-credential-golden": (kit / "git-credential-golden.sh").read_text(),
+            "ca.crt": self.proxy.trust.read_text(),
+        }
+        made = copy(root, self.folder / "root", files)
+        ran(["chroot", made, "/bin/sh", "-c", last], {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+        return made
 
     def collect(self) -> None:
         """What a person would fetch: the proxy's log, Kubernetes' objects, the forge's CSV."""

@@ -51,7 +51,9 @@ _IMAGE = text_like(
     "golang:1.24-bookworm",
     rf"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::\d{{1,5}})?/)?{_PART}(?:/{_PART})*:\w[\w.-]{{0,127}}",
 )
-_FORGE = text_like("https:// and a host, with nothing after it", "https://github.com", "https://[a-z0-9.-]+")
+_FORGE = text_like(
+    "https:// and a host, with no path after it", "https://github.com", r"https://[a-z0-9.-]+(?::\d{1,5})?"
+)
 _ENDPOINT = text_like("a URL without a path", "http://mirror.example.com", r"https?://[\w.-]+(?::\d{1,5})?")
 _SECRET = text_like("the id of a secret: letters, digits, ., _ and -", "github_token", r"\w[\w.-]*")
 _VARIABLE = text_like("the name of a variable", "GITHUB_TOKEN", r"[A-Za-z_]\w*")

@@ -42,7 +42,7 @@ def _more(values: Mapping[str, Value | None]) -> Mapping[str, Any]:
         "images": [_golden(catalogue, nth) for nth in range(len(catalogue.images))],
         "scopes": catalogue.scopes,
         "forge": catalogue.forge,
-        "host": catalogue.forge.removeprefix("https://"),
+        "host": catalogue.forge.removeprefix("https://").partition(":")[0],  # as .netrc has it
         "credentials": catalogue.credentials,
         "endpoint": catalogue.endpoint,
         "registry": registry,
