@@ -28,6 +28,7 @@ def repositories(folder: Path) -> Repository:
                 "GIT_CONFIG_COUNT": "1",  # the tests' folder may be another user's
                 "GIT_CONFIG_KEY_0": "safe.directory",
                 "GIT_CONFIG_VALUE_0": "*",
+                "REMOTE_USER": "x",  # lets it receive a push
                 "REQUEST_METHOD": method,
                 "PATH_INFO": path,
                 "QUERY_STRING": query,

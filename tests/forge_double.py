@@ -11,6 +11,11 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
+import trustme
+
+from ciforensics.golden.forge import Answer, read_body
+from forge import repositories
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -40,7 +45,7 @@ class ForgeDouble:
 
     @property
     def certificate(self) -> Path:
-        """For localhost and 127.0.0.1, signed by itself: what to trust."""
+        """What to trust: the authority of the certificate, which is for localhost and 127.0.0.1."""
         return self.folder / "forge.pem"
 
     @property
@@ -50,9 +55,9 @@ class ForgeDouble:
 
     def __enter__(self) -> Self:
         self._make_repository()
-        self._make_certificate()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate)
+        authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.cert_pem.write_to_path(self.certificate)
+        authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
         self._server = _Server(self, context)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}).start()
         return self
@@ -65,15 +70,8 @@ class ForgeDouble:
         work = self.folder / "work"
         work.mkdir(parents=True)
         (work / "file").write_bytes(os.urandom(self.size))
-        for command in ("init -q", "add .", "commit -qm first", "clone -q --bare . ../root/acme/web.git"):
+        for command in ("init -q", "add .", "commit -qm first", "clone -q --bare . ../served/acme/web.git"):
             _run("git", *command.split(), cwd=work)
-
-    def _make_certificate(self) -> None:
-        new = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout forge.pem -out certificate"
-        names = "-subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
-        _run(*new.split(), *names.split(), cwd=self.folder)
-        with self.certificate.open("ab") as file:
-            file.write((self.folder / "certificate").read_bytes())
 
 
 def _run(*command: str, cwd: Path) -> None:
@@ -86,6 +84,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, forge: ForgeDouble, context: ssl.SSLContext) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.forge, self.context = forge, context
+        self.repository = repositories(forge.folder / "served")
 
     def get_request(self) -> tuple[Any, Any]:
         """Leaves the handshake to the first read, in the connection's own thread."""
@@ -104,67 +103,30 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Asks for a credential, takes any, and leaves the rest to git."""
-        body = self._body()
+        body = read_body(self.headers, self.rfile)
         authenticated = "Authorization" in self.headers
-        head, answer = (
-            self._backend(body) if authenticated else ('WWW-Authenticate: Basic realm="forge"', b"")
-        )
-        headers = dict(line.split(": ", 1) for line in head.splitlines())
-        status = int(headers.pop("Status", "200").split()[0]) if authenticated else 401
+        if authenticated:
+            answer = self.server.repository(self.command, self.path, dict(self.headers.items()), body)
+        else:
+            answer = Answer(status=401, headers={"WWW-Authenticate": 'Basic realm="forge"'}, body=b"")
         forge = self.server.forge
-        forge.asked.append((self.command, self.path, authenticated, status))
+        forge.asked.append((self.command, self.path, authenticated, answer.status))
         when, agent = datetime.now(UTC).isoformat(), self.headers.get("User-Agent", "")
-        forge.csv.append(f"{when},{self.command},{forge.url}{self.path},{status},{agent}")
-        self.send_response(status)
+        forge.csv.append(f"{when},{self.command},{forge.url}{self.path},{answer.status},{agent}")
+        self.send_response(answer.status)
         for name, value in {
-            **headers,
+            **answer.headers,
             "X-GitHub-Request-Id": "A1:B2",
             "Transfer-Encoding": "chunked",
         }.items():
             self.send_header(name, value)
         self.end_headers()
-        for at in range(0, len(answer), 1 << 16):
-            piece = answer[at : at + (1 << 16)]
+        for at in range(0, len(answer.body), 1 << 16):
+            piece = answer.body[at : at + (1 << 16)]
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
         self.wfile.write(b"0\r\n\r\n")
 
     do_POST = do_GET  # noqa: N815 (named by http.server)
-
-    def _backend(self, body: bytes) -> tuple[str, bytes]:
-        """The Common Gateway Interface (RFC 3875), as git-http-backend(1) wants it."""
-        path, _, query = self.path.partition("?")
-        variables = {
-            "GIT_PROJECT_ROOT": str(self.server.forge.folder / "root"),
-            "GIT_HTTP_EXPORT_ALL": "1",
-            "REMOTE_USER": "x",  # lets it receive a push
-            "REQUEST_METHOD": self.command,
-            "PATH_INFO": path,
-            "QUERY_STRING": query,
-            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-            "CONTENT_LENGTH": str(len(body)),
-            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-        }
-        done = subprocess.run(
-            ["git", "http-backend"],
-            input=body,
-            env=_QUIET | variables,
-            capture_output=True,
-            check=False,
-            timeout=_PATIENCE_S,
-        )
-        head, _, answer = done.stdout.partition(b"\r\n\r\n")
-        return head.decode(), answer
-
-    def _body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        pieces = []
-        while size := int(self.rfile.readline(), 16):
-            pieces.append(self.rfile.read(size))
-            self.rfile.readline()
-        self.rfile.readline()
-        return b"".join(pieces)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Tells nobody: `asked` has it."""

@@ -25,7 +25,6 @@ from ciforensics.capture.kit import (
     PORT,
     QUANTITY,
     TEXT,
-    URL,
     File,
     Key,
     Kind,
@@ -208,11 +207,6 @@ def test_terraform_does_not_evaluate_a_value(tmp_path: Path) -> None:
         (LABEL, ["a", "a-1"], ["A", "-a", "a-", "a.b", "a" * 64, ""]),
         (HOST, ["h", "a.b-c.d", "10.0.0.1", "fd00::1"], ["a b", "-a", "a/b", "a..b", "", f"{'a' * 60}_"]),
         (PORT, ["1", "65535"], ["0", "65536", "-1", "1e3", "٣", ""]),
-        (
-            URL,
-            ["https://a.b/c", "http://a:5000"],
-            ["ftp://a", "https://u:p@a", "https://a?b", "a", "https://a b"],
-        ),
         (IMAGE, ["a", "a.b:5000/c/d:1.2", "a@sha256:" + "0" * 64], ["A b", "a b", "a@sha256:1", "-a", ""]),
         (QUANTITY, ["1", "100m", "64Mi"], ["1.5", "64MB", "-1", "Mi", ""]),
         (

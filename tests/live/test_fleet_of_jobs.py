@@ -23,6 +23,7 @@ from kubernetes_double import pod, runner
 from lab_proxy import LabProxy
 from program import start
 from rootfs import copy
+from runner_image import RunnerImage, ran
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,24 +74,9 @@ class Fleet:
         self, folder: Path, daemon: DockerDaemon, proxy: LabProxy, forge: ForgeDouble, root: Path
     ) -> None:
         self.folder, self.daemon, self.proxy, self.forge = folder, daemon, proxy, forge
-        self.logs = folder / "logs"
-        self.docker = folder / "bin" / "docker"
-        real = str(self.docker.with_name("docker.original"))
-        for each in (self.logs, self.docker.parent, folder / "context", folder / "clones"):
-            each.mkdir()
-        shutil.copy(daemon.docker, self.docker)
-        log = str(self.logs / "wrapper.jsonl")
-        export(
-            "docker-wrapper",
-            folder / "wrapper",
-            settings={"docker": real, "wrapper": str(self.docker), "log": log},
-        )
-        export(
-            "docker-events",
-            folder / "events",
-            settings={"docker": real, "folder": str(self.logs), "metrics": "off"},
-        )
-        ran([folder / "wrapper" / "install.sh"], dict(os.environ))
+        self.image = RunnerImage(folder, daemon)
+        for each in ("context", "clones"):
+            (folder / each).mkdir()
         (folder / "context" / "Dockerfile").write_text('FROM tiny:1\nRUN ["/bin/sh", "-c", "sleep 3"]\n')
         self.golden = self._golden_image(root)
         self.objects: list[dict[str, object]] = []
@@ -122,12 +108,9 @@ class Fleet:
             "RUNNER_NAME": name,
             "HOSTNAME": name,
         }
-        events = self.logs / "docker-events.jsonl.pid"
-        events.unlink(missing_ok=True)
-        ran(["/bin/sh", self.folder / "events" / "job-started.sh"], environment)
-        wait_until(events.exists, what="the streamer runs")
+        self.image.job_started(environment)
         build: list[str | Path] = [
-            self.docker,
+            self.image.docker,
             "build",
             "--network",
             "none",
@@ -142,7 +125,7 @@ class Fleet:
                 for nth in range(CLONES[workflow]):
                     self._clone(workflow, f"{number}-{nth}", port)
             assert building.wait(timeout=60) == 0
-        ran(["/bin/sh", self.folder / "events" / "job-completed.sh"], environment)
+        self.image.job_completed(environment)
 
     def _clone(self, workflow: str, name: str, port: int) -> None:
         environment = {
@@ -156,7 +139,7 @@ class Fleet:
         url = f"{self.forge.url}/acme/web.git"
         if workflow == GOLDEN:
             inside = {"GIT_SSL_CAINFO": "/ca.crt", "GITHUB_TOKEN": TOKEN}
-            ran(["chroot", self.golden, "git", "clone", "-q", url, f"/root/{name}"], environment | inside)
+            ran(["chroot", self.golden, "git", "clone", "-q", url, f"/srv/{name}"], environment | inside)
             return
         helper = f"credential.helper=!f() {{ echo username=x; echo password={TOKEN}; }}; f"
         given = [] if workflow == WITHOUT_CREDENTIALS else ["-c", helper]
@@ -183,18 +166,11 @@ class Fleet:
 
     def collect(self) -> None:
         """What a person would fetch: the proxy's log, Kubernetes' objects, the forge's CSV."""
-        shutil.copy(self.proxy.log, self.logs / "mitmproxy.jsonl")
-        (self.logs / "pods.json").write_text(
+        shutil.copy(self.proxy.log, self.image.logs / "mitmproxy.jsonl")
+        (self.image.logs / "pods.json").write_text(
             json.dumps({"apiVersion": "v1", "kind": "List", "items": self.objects})
         )
-        (self.logs / "forge.csv").write_text("\n".join(self.forge.csv) + "\n")
-
-
-def ran(command: list[str | Path], environment: dict[str, str], *, code: int = 0) -> None:
-    done = subprocess.run(
-        command, env=environment, capture_output=True, check=False, timeout=120, stdin=subprocess.DEVNULL
-    )
-    assert done.returncode == code, done.stderr
+        (self.image.logs / "forge.csv").write_text("\n".join(self.forge.csv) + "\n")
 
 
 def test_the_401s_end_up_on_the_workflows_that_sent_them_and_the_golden_one_has_none(
@@ -216,7 +192,7 @@ def test_the_401s_end_up_on_the_workflows_that_sent_them_and_the_golden_one_has_
         wait_until(lambda: len(proxy.lines()) == len(forge.asked), what="every request is logged")
         fleet.collect()
 
-    done = start("report", fleet.logs, "--out", tmp_path / "out", cwd=tmp_path)
+    done = start("report", fleet.image.logs, "--out", tmp_path / "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "index.html").exists()
     con = ci.connect(tmp_path / "out" / "case.duckdb")

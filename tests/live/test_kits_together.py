@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import ciforensics as ci
-from ciforensics.capture.export import export
 from docker_daemon import wait_until
 from kubernetes_double import KubernetesDouble, pod, runner
+from runner_image import RunnerImage, ran
 from squid_proxy import Proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from docker_daemon import DockerDaemon
 
@@ -33,13 +31,6 @@ JOB = {
     "RUNNER_NAME": "runner-1",
     "HOSTNAME": "runner-1",
 }
-
-
-def ran(command: list[str | Path], environment: Mapping[str, str], *, code: int = 0) -> None:
-    done = subprocess.run(
-        command, env=environment, capture_output=True, check=False, timeout=120, stdin=subprocess.DEVNULL
-    )
-    assert done.returncode == code, done.stderr
 
 
 @pytest.fixture
@@ -62,19 +53,9 @@ def proxy(needs: Callable[..., str], api: KubernetesDouble) -> Iterator[Proxy]:
 def test_a_jobs_calls_events_and_tunnels_are_one_run(
     daemon: DockerDaemon, api: KubernetesDouble, proxy: Proxy, tmp_path: Path
 ) -> None:
-    docker, logs, build = tmp_path / "bin" / "docker", tmp_path / "logs", tmp_path / "context"
-    for folder in (docker.parent, logs, build):
-        folder.mkdir()
-    shutil.copy(daemon.docker, docker)
-    real = str(docker.with_name("docker.original"))
-    paths = {"docker": real, "wrapper": str(docker), "log": str(logs / "wrapper.jsonl")}
-    export("docker-wrapper", tmp_path / "wrapper", settings=paths)
-    export(
-        "docker-events",
-        tmp_path / "events",
-        settings={"docker": real, "folder": str(logs), "metrics": "off"},
-    )
-    ran([tmp_path / "wrapper" / "install.sh"], os.environ)
+    image = RunnerImage(tmp_path, daemon)
+    docker, logs, build = image.docker, image.logs, tmp_path / "context"
+    build.mkdir()
     (build / "Dockerfile").write_text('FROM tiny:1\nRUN ["/bin/true"]\n')
     took: dict[str, Any] = {
         "jobRepositoryName": "octo/app",
@@ -86,14 +67,13 @@ def test_a_jobs_calls_events_and_tunnels_are_one_run(
     proxy.await_pod("runner-1", source="127.0.0.2")
 
     job = {**daemon.environment, **JOB, "DOCKER_BUILDKIT": "0"}
-    ran(["/bin/sh", tmp_path / "events" / "job-started.sh"], job)
-    wait_until((logs / "docker-events.jsonl.pid").exists, what="the streamer runs")
+    image.job_started(job)
     ran([docker, "pull", "golang:1.24-bookworm"], job)
     ran([docker, "build", "--network", "none", "-t", "app:1", "--build-arg", "TOKEN=hunter2", build], job)
     ran([docker, "run", "--rm", "--network", "none", "app:1", "/bin/sh", "-c", "exit 3"], job, code=3)
     ran([docker, "pull", "127.0.0.1:1/not/there:7"], job, code=1)
     assert b" 200 " in proxy.connect("127.0.0.2")
-    ran(["/bin/sh", tmp_path / "events" / "job-completed.sh"], job)
+    image.job_completed(job)
     wait_until(lambda: proxy.lines("127.0.0.2")[-1]["run_id"] != "-", what="the tunnel is logged")
     shutil.copy(proxy.log, logs / "squid.jsonl")
 

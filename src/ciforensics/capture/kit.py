@@ -102,11 +102,6 @@ HOST = Kind(
     ),
 )
 PORT = whole_number(1, 65535)
-URL = Kind(
-    "an http or https URL without user and query",
-    "https://mirror.example.com/v2",
-    _matching(r"https?://[A-Za-z0-9.-]+(?::\d{1,5})?(?:/[A-Za-z0-9._~/-]*)?"),
-)
 IMAGE = Kind(
     "an image reference",
     "registry.example.com/squid:5.7",

@@ -241,7 +241,7 @@ def _typed(facts: pl.DataFrame, options: Options) -> pl.DataFrame:
         duration_ms=pl.coalesce(_word("duration_ms"), took.cast(pl.String)),
         # `host` may be mapped to what Squid logs as %ru.
         url=pl.coalesce("url", pl.when(pl.col("host").str.contains(r"://|:[0-9]+$|^error:")).then("host")),
-        metadata=_told(pl.coalesce("metadata", "raw").str.strip_chars(" ")),
+        metadata=pl.coalesce("metadata", "raw").str.strip_chars(" ").replace({"-": None, "": None}),
         # %Ss/%03>Hs is often one field, under either name.
         status=pl.coalesce(pl.col("status", "result_code").str.extract(r"^(?:[A-Z_]+/)?([0-9]{1,3})$")),
         result_code=pl.coalesce(pl.col("result_code", "status").str.extract(r"^([A-Z][A-Z_]+)(?:[/:]|$)")),
@@ -254,12 +254,6 @@ def _typed(facts: pl.DataFrame, options: Options) -> pl.DataFrame:
     run_id = pl.when(pl.col("run_id") != "0").then("run_id")
     path = pl.col("workflow").str.replace(r"^[^/\s]+/[^/\s]+/(\.github/workflows/[^@]+)@.*$", "${1}")
     return facts.with_columns(both).with_columns(run_id=run_id, workflow=path)
-
-
-def _told(metadata: pl.Expr) -> pl.Expr:
-    """Null where the helper said nothing: a dash, or an object of dashes, as %note{key} leaves it."""
-    nothing = metadata.str.contains(r'^(?:-|\{\s*"\w+"\s*:\s*"-"(?:\s*,\s*"\w+"\s*:\s*"-")*\s*\})?$')
-    return pl.when(~nothing).then(metadata)
 
 
 def _word(name: str) -> pl.Expr:

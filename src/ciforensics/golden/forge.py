@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Self
 import trustme
 
 if TYPE_CHECKING:
+    from email.message import Message
+    from io import BufferedIOBase
     from types import TracebackType
 
 _IDLE_S = 20
@@ -63,6 +65,31 @@ def empty_repository(method: str, path: str, headers: Mapping[str, str], body: b
     """
     kind = "application/x-git-upload-pack-advertisement"
     return Answer(status=200, headers={"Content-Type": kind}, body=b"001e# service=git-upload-pack\n00000000")
+
+
+def read_body(headers: Message, stream: BufferedIOBase) -> bytes:
+    r"""The body of a request; git sends larger ones in chunks (RFC 9112, 7.1).
+
+    Args:
+        headers: of the request.
+        stream: what comes behind them.
+
+    Example:
+        >>> import io
+        >>> from email.message import Message
+        >>> chunked = Message()
+        >>> chunked["Transfer-Encoding"] = "chunked"
+        >>> read_body(chunked, io.BytesIO(b"3\r\nabc\r\n0\r\n\r\n"))
+        b'abc'
+    """
+    if headers.get("Transfer-Encoding", "").lower() != "chunked":
+        return stream.read(int(headers.get("Content-Length", 0)))
+    chunks = []
+    while size := int(stream.readline().split(b";")[0], 16):
+        chunks.append(stream.read(size))
+        stream.readline()
+    stream.readline()
+    return b"".join(chunks)
 
 
 class Forge:
@@ -128,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Lets in who brings a credential."""
-        body = self._body()
+        body = read_body(self.headers, self.rfile)
         authenticated = bool((self.headers.get("Authorization") or "").strip())
         if authenticated or self.server.public:
             answer = self.server.repository(self.command, self.path, dict(self.headers.items()), body)
@@ -152,16 +179,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.body)
 
     do_POST = do_GET  # noqa: N815 (named by http.server)
-
-    def _body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        chunks = []
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            chunks.append(self.rfile.read(size))
-            self.rfile.readline()
-        self.rfile.readline()
-        return b"".join(chunks)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Tells nobody: `asked` has it."""

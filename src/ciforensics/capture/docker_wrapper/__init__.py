@@ -49,7 +49,7 @@ def _check(values: Mapping[str, Value | None]) -> None:
 
 KIT = Kit(
     name="docker-wrapper",
-    summary="A line for each call of docker on a runner: repo, workflow, job, run, command, arguments, image",
+    summary="each call of docker on a runner: repo, workflow, job, run, command, arguments, image",
     folder=Path(__file__).parent,
     keys=(
         Key("docker", "Where install.sh moves the real docker binary", PATH, "/usr/bin/docker.original"),

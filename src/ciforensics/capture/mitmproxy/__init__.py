@@ -40,7 +40,7 @@ _INSIDE = "localhost,127.0.0.1,.svc,.svc.cluster.local,10.0.0.0/8,172.16.0.0/12,
 
 KIT = Kit(
     name="mitmproxy",
-    summary="Lab only: each HTTPS request of the runners with its status, by a proxy that opens their TLS",
+    summary="lab only: each HTTPS request of the runners with its status, by a proxy that opens their TLS",
     folder=Path(__file__).parent,
     keys=(
         Key("namespace", "Where the proxy runs", LAB),
