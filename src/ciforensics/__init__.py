@@ -16,6 +16,7 @@ from ciforensics.case.files import FileReport
 from ciforensics.case.ingest import ingest
 from ciforensics.display import headline, sentence, table
 from ciforensics.errors import CiforensicsError
+from ciforensics.watched import finding, findings
 from ciforensics.shipped import __version__
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ __all__ = [
     "charts",
     "connect",
     "explain",
+    "finding",
+    "findings",
     "headline",
     "ingest",
     "links",

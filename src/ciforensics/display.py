@@ -27,6 +27,8 @@ Data: TypeAlias = duckdb.DuckDBPyRelation | pl.DataFrame
 NOTHING = "–"  # noqa: RUF001 (NULL, set apart from a hyphen in a log)
 MARK = "ciforensics"
 """Key in the metadata of our outputs. A report trusts the HTML of marked outputs and of no others."""
+FINDINGS = "ciforensics_findings"
+"""Key in the metadata of our outputs: the findings that an output leaves as data."""
 
 RIGHT = ' style="text-align:right"'
 LEFT = ' style="text-align:left"'
@@ -72,6 +74,7 @@ class Table:
     Attributes:
         right: for each column whether it holds numbers and so is set to the right.
         foot: how many rows there are in all, and the zone of the times.
+        findings: what its rows leave as data (`ciforensics.watched`).
     """
 
     caption: str
@@ -79,6 +82,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     right: tuple[bool, ...]
     foot: str
+    findings: Sequence[Mapping[str, Any]] = ()
 
     def __repr__(self) -> str:
         lines = (self.columns, *self.rows)
@@ -112,15 +116,16 @@ class Table:
         )
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        return {}, {MARK: "table"}
+        return {}, _marked("table", self.findings)
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """One sentence, with numbers from the data in it; `kind` is `sentence` or `headline`."""
+    """One sentence, with numbers from the data in it; `kind` is `sentence`, `finding` or `headline`."""
 
     text: str
     kind: str
+    findings: Sequence[Mapping[str, Any]] = ()
 
     def __repr__(self) -> str:
         return self.text
@@ -132,7 +137,11 @@ class Sentence:
         )
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        return {}, {MARK: self.kind}
+        return {}, _marked(self.kind, self.findings)
+
+
+def _marked(kind: str, findings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {MARK: kind, **({FINDINGS: list(findings)} if findings else {})}
 
 
 def table(
@@ -165,7 +174,7 @@ def table(
         quay.io       256  10.0 %
         (2 rows)
     """
-    names, cells, total = _fetch(data, rows)
+    names, cells, total = fetch(data, rows)
     columns = list(zip(*cells, strict=True)) or [() for _ in names]
     shown = [
         _column(name, column, name in percent, width, decimals)
@@ -215,7 +224,7 @@ def headline(
         >>> headline("{repo} asks most.", repo=None, otherwise="Nobody asks.")
         Nobody asks.
     """
-    filled = _with_row(data, values)
+    filled = with_row(data, values)
     first = next(name for _, name, _, _ in Formatter().parse(template) if name) if otherwise else ""
     said = otherwise if otherwise and filled[first] is None else _filled(template, None, filled)
     return Sentence(visible(said), "headline")
@@ -227,30 +236,36 @@ class _Values(Formatter):
             return _percent(value)
         if format_spec and value is not None:
             return str(super().format_field(value, format_spec))
-        return _column("", (value,), percent=False, width=100)[0]
+        return plain(value)
 
 
 def _filled(template: str, data: Data | None, values: Mapping[str, object]) -> str:
-    return visible(_Values().vformat(template, (), _with_row(data, values)))
+    return visible(_Values().vformat(template, (), with_row(data, values)))
 
 
-def _with_row(data: Data | None, values: Mapping[str, object]) -> Mapping[str, object]:
+def with_row(data: Data | None, values: Mapping[str, object]) -> Mapping[str, object]:
+    """The values that a sentence is filled from: those of one row, and those given by name."""
     if data is None:
         return values
-    names, cells, total = _fetch(data, 1)
+    names, cells, total = fetch(data, 1)
     if total > 1:
         message = f"A sentence is filled from one row, not from {total:,}."
         raise ValueError(message)
     return {**dict(zip(names, cells[0] if cells else (None,) * len(names), strict=True)), **values}
 
 
-def _fetch(data: Data, rows: int) -> tuple[list[str], list[tuple[Any, ...]], int]:
+def fetch(data: Data, rows: int) -> tuple[list[str], list[tuple[Any, ...]], int]:
     """Column names, the first rows, and how many there are. Python values: polars cannot take an INTERVAL."""
     if isinstance(data, pl.DataFrame):
         return data.columns, data.head(rows).rows(), data.height
     cells = data.limit(rows + 1).fetchall()
     total = len(cells) if len(cells) <= rows else data.aggregate("count(*)").fetchall()[0][0]
     return data.columns, cells[:rows], total
+
+
+def plain(value: object) -> str:
+    """One value as a table would show it."""
+    return _column("", (value,), percent=False, width=100)[0]
 
 
 def _column(name: str, values: Sequence[Any], percent: bool, width: int, decimals: int = 4) -> list[str]:

@@ -1,0 +1,214 @@
+"""What a notebook leaves as data: figures that somebody would watch over weeks, each with its unit.
+
+A notebook shows them as sentences and tables; a report reads them from there, keeps them in `findings.json`
+and compares them with those of the run before. `DEFINITIONS` says which there are, `SCHEMA` what one holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ciforensics import display
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+INFO, WARNING = "info", "warning"
+SEVERITIES = (INFO, WARNING)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What findings of one id are about.
+
+    Attributes:
+        id: its name, the same in every run.
+        notebook: the number of the notebook that leaves it.
+        meaning: what the value says.
+        unit: of the value, `low` and `high`; a `share` is between 0 and 1.
+        warns_above: a greater value is a `warning`; None: it is never one.
+    """
+
+    id: str
+    notebook: str
+    meaning: str
+    unit: str
+    warns_above: float | None = None
+
+
+DEFINITIONS = {
+    each.id: each
+    for each in (
+        Definition("rejected", "00", "records that could not be read", "records"),
+        Definition("unauthorized", "01", "requests that were answered 401", "requests"),
+        Definition("unauthorized_share", "01", "of all requests, those answered 401", "share"),
+        Definition(
+            "challenges", "01", "401s that the same client got past: the cure removes these", "requests"
+        ),
+        Definition("refused", "01", "401s that no better answer followed", "requests"),
+        Definition("linked_share", "02", "rows that are linked to another log's", "share"),
+        Definition("offender", "03", "401s that a workflow sent, expected", "requests"),
+        Definition("unattributed_share", "03", "401s that no known build explains", "share"),
+        Definition("golden_share", "04", "of the git requests, those from golden images", "share"),
+        Definition(
+            "golden_unauthorized_share", "04", "of the golden requests, those answered 401", "share", 0.01
+        ),
+        Definition("too_old", "04", "requests of images that are tagged, but too old", "requests", 0),
+    )
+}
+"""The findings that there are, by id."""
+
+SCHEMA = {
+    "id": "which finding: see the definitions",
+    "notebook": "the notebook that left it, by its number",
+    "question": "the heading of that notebook",
+    "subject": "whom it is about, e.g. a workflow; null: the whole case",
+    "value": "a number; null: this evidence cannot tell",
+    "unit": "of value, low and high; a share is between 0 and 1",
+    "low": "the interval's lower end; null: the number is exact, or nobody knows",
+    "high": "the interval's upper end",
+    "evidence": "where to look: a query, or run ids",
+    "severity": f"{' or '.join(SEVERITIES)}: above its threshold or not",
+    "text": "what the notebook says",
+}
+"""The fields of a finding in `findings.json`, and what they mean."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One figure that a notebook found; `SCHEMA` says what the fields mean."""
+
+    id: str
+    notebook: str
+    question: str
+    subject: str | None
+    value: float | None
+    unit: str
+    low: float | None
+    high: float | None
+    evidence: str
+    severity: str
+    text: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes it the same finding in another run."""
+        return self.id, self.subject or ""
+
+
+def finding(
+    name: str,
+    template: str,
+    data: display.Data | None = None,
+    /,
+    *,
+    value: str,
+    low: str = "",
+    high: str = "",
+    evidence: str = "",
+    otherwise: str = "",
+    **values: object,
+) -> display.Sentence:
+    """Says what was found, as `sentence` does, and leaves it as data for the report.
+
+    Args:
+        name: the finding's id, one of `DEFINITIONS`.
+        template: as for `sentence`.
+        data: as for `sentence`.
+        value: which of the values is the finding.
+        low: which one is the lower end of its interval; empty: the value is exact.
+        high: which one is the upper end.
+        evidence: where to look, e.g. a query.
+        otherwise: what to say where the value is NULL.
+        values: further values.
+
+    Raises:
+        KeyError: no finding has this id, or there is no such value.
+
+    Example:
+        >>> finding("rejected", "{n} records could not be read.", value="n", n=12)
+        12 records could not be read.
+    """
+    filled = display.with_row(data, values)
+    unknown = filled[value] is None
+    said = display.sentence(otherwise if unknown and otherwise else template, None, **filled)
+    found = _found(name, filled, None, (value, low, high), evidence, said.text)
+    return replace(said, kind="finding", findings=(found,))
+
+
+def findings(
+    name: str,
+    data: display.Data,
+    /,
+    *,
+    subject: str,
+    value: str,
+    low: str = "",
+    high: str = "",
+    evidence: str = "",
+    rows: int = 20,
+    **shown: Any,
+) -> display.Table:
+    """Shows a table, as `table` does, and leaves each of the rows that it shows as a finding.
+
+    Args:
+        name: the findings' id, one of `DEFINITIONS`.
+        data: as for `table`.
+        subject: the column that says whom a row is about.
+        value: the column with the finding.
+        low: the column with the lower end of its interval; empty: the value is exact.
+        high: the column with the upper end.
+        evidence: the column that says where to look, e.g. run ids.
+        rows: how many rows to show at most.
+        shown: as for `table`.
+
+    Raises:
+        KeyError: no finding has this id, or there is no such column.
+
+    Example:
+        >>> import polars as pl
+        >>> ranked = pl.DataFrame({"name": ["acme/web · CI"], "requests": [310.5]})
+        >>> findings("offender", ranked, subject="name", value="requests", caption="Who sent them")
+        Who sent them
+        name           requests
+        -----------------------
+        acme/web · CI     310.5
+        (1 row)
+    """
+    names, cells, _ = display.fetch(data, rows)
+    found = []
+    for row in cells:
+        filled = dict(zip(names, row, strict=True))
+        whom = display.visible(str(filled[subject]))
+        where = display.plain(filled[evidence]) if evidence else ""
+        said = f"{whom}: {display.plain(filled[value])} {DEFINITIONS[name].unit}"
+        found.append(_found(name, filled, whom, (value, low, high), where, said))
+    return replace(display.table(data, rows=rows, **shown), findings=tuple(found))
+
+
+def _found(  # noqa: PLR0917 (both callers have all of them at hand)
+    name: str,
+    filled: Mapping[str, Any],
+    subject: str | None,
+    columns: Sequence[str],
+    evidence: str,
+    text: str,
+) -> dict[str, Any]:
+    about = DEFINITIONS[name]
+    value, low, high = (None if not c or filled[c] is None else float(filled[c]) for c in columns)
+    above = about.warns_above is not None and value is not None and value > about.warns_above
+    found = Finding(
+        id=name,
+        notebook=about.notebook,
+        question="",  # the report knows the notebook's heading
+        subject=subject,
+        value=value,
+        unit=about.unit,
+        low=low,
+        high=high,
+        evidence=evidence,
+        severity=WARNING if above else INFO,
+        text=text,
+    )
+    return asdict(found)
