@@ -16,8 +16,8 @@ from ciforensics.case.files import FileReport
 from ciforensics.case.ingest import ingest
 from ciforensics.display import headline, sentence, table
 from ciforensics.errors import CiforensicsError
-from ciforensics.watched import finding, findings
 from ciforensics.shipped import __version__
+from ciforensics.watched import finding, findings
 
 if TYPE_CHECKING:
     from ciforensics import charts
