@@ -257,7 +257,7 @@ def test_a_report_from_logs_is_an_index_and_a_page_for_each_notebook(tmp_path: P
     assert done.stdout == f"{Path('out') / 'index.html'}\n"
     names = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
     assert len(names) >= 4
-    assert sorted(path.stem for path in (tmp_path / "out/notebooks").glob("*.html")) == names
+    assert sorted(path.stem for path in (tmp_path / "out").glob("runs/*/notebooks/*.html")) == names
     assert (tmp_path / "out/case.duckdb").exists()
     index = (tmp_path / "out/index.html").read_text("utf-8")
     for name in names:
@@ -269,7 +269,7 @@ def test_a_report_from_logs_is_an_index_and_a_page_for_each_notebook(tmp_path: P
 def test_only_the_notebook_that_was_asked_for_runs(logs: Path) -> None:
     done = run("report", "--out", "out", "--only", "00", cwd=logs.parent)
     assert done.returncode == 0, done.stderr
-    assert [path.stem[:2] for path in (logs.parent / "out/notebooks").glob("*.html")] == ["00"]
+    assert [path.stem[:2] for path in (logs.parent / "out").glob("runs/*/notebooks/*.html")] == ["00"]
 
 
 def test_a_misspelt_parameter_is_refused_before_anything_runs(logs: Path) -> None:

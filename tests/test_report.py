@@ -13,9 +13,9 @@ import threading
 import time
 from pathlib import Path
 
-import duckdb
 import pytest
 
+from ciforensics.case import store
 from ciforensics.errors import CiforensicsError
 from ciforensics.report import report
 from program import Page
@@ -59,10 +59,10 @@ def _notebooks(folder: Path) -> Path:
         "| a | b |\n|---|--:|\n| x | 1 |\n",
         PARAMETERS,
         OPEN,
-        'row = con.sql("SELECT count(*) AS n, min(host) AS host FROM requests")\n'
+        'row = con.sql("SELECT count(*) AS n, min(host) AS host FROM hosts")\n'
         'display.headline("{n} requests, most for {host}.", row)',
-        'display.table(con.sql("FROM requests ORDER BY n"), caption="All of them")',
-        'hosts = con.sql("FROM requests")\n'
+        'display.table(con.sql("FROM hosts ORDER BY n"), caption="All of them")',
+        'hosts = con.sql("FROM hosts")\n'
         'charts.ranked(hosts, label="host", value="n", title="Which host?", x_title="requests")',
         "(window_s, run, bots)",
         f'print("\\x1b[31mred\\x1b[0m {SCRIPT}")',
@@ -77,9 +77,9 @@ def _notebooks(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def case_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("logs") / "case.duckdb"
-    with duckdb.connect(path) as con:
-        con.execute("CREATE TABLE requests (host VARCHAR, n BIGINT)")
-        con.execute("INSERT INTO requests VALUES ('github.com', 1234), (?, 5)", [f"evil {SCRIPT}"])
+    with store.writing(path) as case:
+        case.con.execute("CREATE TABLE hosts (host VARCHAR, n BIGINT)")
+        case.con.execute("INSERT INTO hosts VALUES ('github.com', 1234), (?, 5)", [f"evil {SCRIPT}"])
     return path
 
 
@@ -87,17 +87,18 @@ def case_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(case_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made {x}")
     said: list[str] = []
-    index = report(
+    result = report(
         case_file,
         out=folder / "out",
         notebooks=_notebooks(folder / "notebooks"),
         parameters={"run": "007", "window_s": "5", "bots": "no"},
         progress=said.append,
     )
-    assert index == folder / "out" / "index.html"
+    assert result.index == folder / "out" / "index.html"
     assert "02-who-sent-them …" in said
     assert len(said) == 4
-    return index.parent
+    assert result.folder.parent == folder / "out" / "runs"
+    return result.folder
 
 
 def _page(made: Path, name: str = "01-where-do-they-come-from") -> str:
@@ -111,16 +112,19 @@ def test_the_index_has_each_question_with_its_headline_and_leads_to_its_page(mad
     assert '<a href="notebooks/02-who-sent-them.html">Who sent them?</a>' in index
 
 
-def test_there_is_nothing_beside_the_report_and_its_notebooks(made: Path) -> None:
+def test_there_is_nothing_beside_the_report_its_findings_and_its_notebooks(made: Path) -> None:
     names = sorted(str(path.relative_to(made)) for path in made.rglob("*"))
     assert names == [
+        "findings.json",
         "index.html",
         "notebooks",
         "notebooks/01-where-do-they-come-from.html",
         "notebooks/01-where-do-they-come-from.ipynb",
         "notebooks/02-who-sent-them.html",
         "notebooks/02-who-sent-them.ipynb",
+        "run.json",
     ]
+    assert sorted(path.name for path in made.parents[1].iterdir()) == ["index.html", "runs"]
 
 
 def test_parameters_reach_the_notebook_in_the_type_of_their_annotation(made: Path) -> None:
@@ -130,9 +134,9 @@ def test_parameters_reach_the_notebook_in_the_type_of_their_annotation(made: Pat
 def test_neither_pages_nor_notebooks_name_a_folder_or_a_time_of_this_machine(
     made: Path, case_file: Path
 ) -> None:
-    for path in made.rglob("*.*"):
+    for path in made.rglob("notebooks/*"):
         text = path.read_text("utf-8")
-        for folder in (made.parent, case_file.parent, Path.cwd(), Path(sys.prefix)):
+        for folder in (made, case_file.parent, Path.cwd(), Path(sys.prefix)):
             assert str(folder) not in text
         assert not re.search(r"\d{4}-\d\d-\d\dT\d\d:", text)
     notebook = json.loads((made / "notebooks" / "01-where-do-they-come-from.ipynb").read_text("utf-8"))
@@ -143,9 +147,10 @@ def test_the_same_case_makes_the_same_report_byte_for_byte(
     made: Path, case_file: Path, tmp_path: Path
 ) -> None:
     given = {"run": "007", "window_s": "5", "bots": "no"}
-    report(case_file, out=tmp_path / "out", notebooks=made.parent / "notebooks", parameters=given)
-    for path in made.rglob("*.*"):
-        assert path.read_bytes() == (tmp_path / "out" / path.relative_to(made)).read_bytes(), path.name
+    source = made.parents[2] / "notebooks"
+    again = report(case_file, out=tmp_path / "out", notebooks=source, parameters=given).folder
+    for path in made.rglob("notebooks/*"):
+        assert path.read_bytes() == (again / path.relative_to(made)).read_bytes(), path.name
 
 
 def test_a_picture_is_inside_the_page_with_its_alternative_text(made: Path) -> None:
@@ -271,10 +276,8 @@ def test_only_the_named_notebooks_run_and_a_wrong_name_lists_the_right_ones(
     case_file: Path, tmp_path: Path
 ) -> None:
     folder = _notebooks(tmp_path / "notebooks")
-    report(case_file, out=tmp_path / "out", notebooks=folder, only=["02"])
-    assert [path.name for path in sorted((tmp_path / "out/notebooks").glob("*.html"))] == [
-        "02-who-sent-them.html"
-    ]
+    made = report(case_file, out=tmp_path / "out", notebooks=folder, only=["02"]).folder
+    assert [path.name for path in sorted(made.glob("notebooks/*.html"))] == ["02-who-sent-them.html"]
     with pytest.raises(CiforensicsError, match="called 7") as caught:
         report(case_file, out=tmp_path / "out", notebooks=folder, only=["7"])
     assert "01-where-do-they-come-from, 02-who-sent-them" in caught.value.hint
@@ -285,25 +288,35 @@ def test_a_missing_case_is_said(tmp_path: Path) -> None:
         report(tmp_path / "none.duckdb", out=tmp_path / "out")
 
 
-def test_a_failed_notebook_names_its_cell_keeps_what_ran_and_leaves_the_earlier_report(
+def test_a_failed_notebook_says_its_cell_and_does_not_stop_the_others(
     case_file: Path, tmp_path: Path
 ) -> None:
-    out, folder = tmp_path / "out", tmp_path / "notebooks"
-    _write(folder, "01-a", "# A?", CASE, "'before'")
-    report(case_file, out=out, notebooks=folder)
-    earlier = {path: path.read_bytes() for path in out.rglob("*.*")}
+    folder = tmp_path / "notebooks"
+    _write(folder, "01-a", "# A?", CASE, "'before'", "raise ValueError('\\x1b[31mno <b>')", "'never'")
+    _write(folder, "02-b", "# B?", CASE, "'others run'")
+    before = case_file.read_bytes()
+    made = report(case_file, out=tmp_path / "out", notebooks=folder)
+    assert list(made.errors) == ["01-a"]
+    assert "Notebook 01-a failed in cell 4: ValueError: no <b>" in str(made.errors["01-a"])
+    page = _page(made.folder, "01-a")
+    assert '<p class="error">Notebook 01-a failed in cell 4: ValueError: no &lt;b&gt;' in page
+    assert "&#39;before&#39;" in page
+    assert "&#39;never&#39;</pre>" not in page
+    assert "Notebook 01-a failed" in made.index.read_text("utf-8")
+    assert "&#39;others run&#39;" in _page(made.folder, "02-b")
+    assert case_file.read_bytes() == before
 
-    _write(folder, "01-a", "# A?", CASE, "'before'", "raise ValueError('\\x1b[31mno')")
-    with pytest.raises(CiforensicsError, match="Notebook 01-a failed in cell 4: ValueError: no") as caught:
-        report(case_file, out=out, notebooks=folder)
-    assert "01-a.failed.ipynb" in caught.value.hint
-    assert "'before'" in (out / "01-a.failed.ipynb").read_text("utf-8")
-    assert {path: path.read_bytes() for path in earlier} == earlier
 
-    _write(folder, "01-a", "# A?", CASE, "'mended'")
-    report(case_file, out=out, notebooks=folder)
-    assert sorted(path.name for path in out.rglob("*.*")) == ["01-a.html", "01-a.ipynb", "index.html"]
-    assert "mended" in _page(out, "01-a")
+def test_a_traceback_stays_in_the_notebook_without_the_folders_of_this_machine(
+    case_file: Path, tmp_path: Path
+) -> None:
+    _write(tmp_path / "n", "01-a", "# A?", "import json\njson.loads('x')")
+    made = report(case_file, out=tmp_path / "out", notebooks=tmp_path / "n")
+    notebook = (made.folder / "notebooks" / "01-a.ipynb").read_text("utf-8")
+    assert "…/decoder.py" in notebook
+    assert sys.base_prefix not in notebook
+    assert "papermill-error" not in notebook
+    assert "An Exception was encountered" not in notebook
 
 
 def test_an_error_of_ours_in_a_notebook_keeps_its_hint(case_file: Path, tmp_path: Path) -> None:
@@ -313,31 +326,24 @@ def test_an_error_of_ours_in_a_notebook_keeps_its_hint(case_file: Path, tmp_path
         "import ciforensics as ci",
         "raise ci.CiforensicsError('No.', hint='take 17.')",
     )
-    with pytest.raises(CiforensicsError) as caught:
-        report(case_file, out=tmp_path / "out", notebooks=tmp_path / "n")
-    assert caught.value.hint == "take 17."
+    made = report(case_file, out=tmp_path / "out", notebooks=tmp_path / "n")
+    assert made.errors["01-a"].hint == "take 17."
 
 
 def test_a_notebook_whose_python_dies_is_said(case_file: Path, tmp_path: Path) -> None:
-    _write(tmp_path / "n", "01-a", "import os\nos._exit(1)")
-    with pytest.raises(CiforensicsError, match="01-a lost its Python"):
-        report(case_file, out=tmp_path / "out", notebooks=tmp_path / "n")
-
-
-def test_when_one_notebook_fails_the_others_do_not_run_on(case_file: Path, tmp_path: Path) -> None:
-    _write(tmp_path / "n", "01-slow", "import time\ntime.sleep(600)")
-    _write(tmp_path / "n", "02-bad", "1 / 0")
-    start = time.monotonic()
-    with pytest.raises(CiforensicsError, match="02-bad"):
-        report(case_file, out=tmp_path / "out", notebooks=tmp_path / "n")
-    assert time.monotonic() - start < 60
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["02-bad.failed.ipynb"]
+    _write(tmp_path / "n", "01-a", "# A?", "import os\nos._exit(1)")
+    made = report(case_file, out=tmp_path / "out", notebooks=tmp_path / "n")
+    assert "01-a lost its Python" in str(made.errors["01-a"])
+    assert "01-a lost its Python" in _page(made.folder, "01-a")
 
 
 def test_ctrl_c_ends_a_report_at_once_and_leaves_nothing_running(case_file: Path, tmp_path: Path) -> None:
     started = tmp_path / "started"
     note = f"import os, pathlib, time\npathlib.Path({str(started)!r}).write_text(str(os.getpid()))"
     _write(tmp_path / "n", "01-slow", note, "time.sleep(600)")
+    _write(tmp_path / "quick", "01-quick", "# Quick?", "1 + 1")
+    report(case_file, out=tmp_path / "out", notebooks=tmp_path / "quick")
+    earlier = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*") if path.is_file()}
     script = """if True:
         import signal, sys
         from ciforensics.report import report
@@ -351,12 +357,12 @@ def test_ctrl_c_ends_a_report_at_once_and_leaves_nothing_running(case_file: Path
         running.send_signal(signal.SIGINT)
         _, stderr = running.communicate(timeout=30)
     assert stderr.rstrip().endswith("KeyboardInterrupt")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*") if path.is_file()} == earlier
     with pytest.raises(ProcessLookupError):
         os.kill(int(started.read_text("utf-8")), 0)
 
 
-@pytest.mark.parametrize("name", ["index.html", "notebooks/01-mine.ipynb"])
+@pytest.mark.parametrize("name", ["index.html", "runs/mine/notes.txt"])
 def test_a_folder_that_is_not_a_reports_is_not_overwritten(
     case_file: Path, tmp_path: Path, name: str
 ) -> None:
@@ -370,10 +376,9 @@ def test_a_folder_that_is_not_a_reports_is_not_overwritten(
 
 def test_a_case_that_is_swapped_meanwhile_does_not_change_the_report(tmp_path: Path) -> None:
     case, seen = tmp_path / "case.duckdb", tmp_path / "seen"
-    with duckdb.connect(case) as con:
-        con.execute("CREATE TABLE t AS SELECT 'old' AS state")
-    with duckdb.connect(tmp_path / "new.duckdb") as con:
-        con.execute("CREATE TABLE t AS SELECT 'new' AS state")
+    for path, state in ((case, "old"), (tmp_path / "new.duckdb", "new")):
+        with store.writing(path) as made:
+            made.con.execute("CREATE TABLE t AS SELECT ? AS state", [state])
     wait = f"import pathlib, time, duckdb\nwhile not pathlib.Path({str(seen)!r}).exists(): time.sleep(0.05)"
     _write(
         tmp_path / "n",
@@ -388,8 +393,8 @@ def test_a_case_that_is_swapped_meanwhile_does_not_change_the_report(tmp_path: P
             (tmp_path / "new.duckdb").replace(case)
             seen.touch()
 
-    report(case, out=tmp_path / "out", notebooks=tmp_path / "n", progress=swap)
-    assert "(&#39;old&#39;,)" in _page(tmp_path / "out", "01-a")
+    result = report(case, out=tmp_path / "out", notebooks=tmp_path / "n", progress=swap)
+    assert "(&#39;old&#39;,)" in _page(result.folder, "01-a")
 
 
 def test_modules_that_lie_about_are_not_imported(
@@ -398,6 +403,6 @@ def test_modules_that_lie_about_are_not_imported(
     (tmp_path / "colorsys.py").write_text("raise SystemExit('taken over')", "utf-8")
     monkeypatch.chdir(tmp_path)
     _write(tmp_path / "n", "01-a", "import colorsys\ncolorsys.__name__")
-    report(case_file, out=tmp_path / "out", notebooks=tmp_path / "n")
-    assert "&#39;colorsys&#39;" in _page(tmp_path / "out", "01-a")
+    made = report(case_file, out=tmp_path / "out", notebooks=tmp_path / "n")
+    assert "&#39;colorsys&#39;" in _page(made.folder, "01-a")
     assert threading.active_count() < 20

@@ -6,7 +6,6 @@ import csv
 import json
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +13,6 @@ import duckdb
 import typer
 from rich.console import Console
 from rich.measure import Measurement
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -25,15 +23,16 @@ from ciforensics import (
     cli_fleet,
     cli_golden,
     cli_golden_resolve,
+    cli_ingest,
+    cli_report,
     display,
-    redact,
     source,
     tables,
 )
 from ciforensics.errors import CiforensicsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 app = typer.Typer(
     help="Find out which CI workflows send the 401s that GitHub complains about, and whether the cure works.",
@@ -42,32 +41,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(cli_ingest.app)
+app.add_typer(cli_report.app)
 app.add_typer(cli_attribute.app)
 app.add_typer(cli_fleet.app)
 app.add_typer(cli_capture.app)
 app.add_typer(cli_golden.app)
 cli_golden.golden.add_typer(cli_golden_resolve.app)
 
-Paths = Annotated[list[Path] | None, typer.Argument(metavar="PATH...", help="Log files, or folders of them.")]
-Case = Annotated[Path | None, typer.Option(help="The case file.")]
-SourceName = Annotated[str | None, typer.Option("--source", help="Read the files as this source.")]
-Map = Annotated[
-    list[str] | None, typer.Option("--map", help="Our column = the log's own name, e.g. ts=When.")
-]
-Timezone = Annotated[
-    str | None, typer.Option(help="Zone of timestamps that name none, e.g. Europe/Berlin.  [default: UTC]")
-]
-Verify = Annotated[
-    bool, typer.Option("--verify", help="Compare all that was read before, not only its edges.")
-]
-MaxUncompressed = Annotated[
-    str, typer.Option(help="What one compressed file may unpack to, e.g. 200GB.", metavar="SIZE")
-]
-
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
-
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 def main() -> None:
@@ -79,167 +62,6 @@ def main() -> None:
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)
-
-
-def size(text: str) -> int:
-    """Bytes from a size such as `200GB`.
-
-    Example:
-        >>> size("1.5 GB")
-        1500000000
-    """
-    number = text.strip().rstrip("BbKkMmGgTt ")
-    unit = text.strip()[len(number) :].strip().upper()
-    try:
-        return int(float(number) * _UNITS[unit])
-    except (ValueError, KeyError) as error:
-        raise typer.BadParameter(f"{text!r} is no size such as 200GB") from error
-
-
-def pairs(given: list[str] | None, option: str) -> dict[str, str]:
-    """`name=value` options as a dict."""
-    named = {}
-    for each in given or ():
-        name, equals, value = each.partition("=")
-        if not equals or not name:
-            raise typer.BadParameter(f"{option} {each!r}: give NAME=VALUE")
-        named[name] = value
-    return named
-
-
-@app.command()
-def ingest(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Log files, or folders of them.")],
-    case: Annotated[Path, typer.Option(help="The case file; made if it is not there.")] = Path("case.duckdb"),
-    source_name: SourceName = None,
-    mapping: Map = None,
-    timezone: Timezone = None,
-    verify: Verify = False,
-    max_uncompressed: MaxUncompressed = "64GB",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file.")] = False,
-) -> None:
-    """Read logs into a case. Run it again when they have grown: only what is new is read.
-
-    A log is recognised by its content, whatever it is called; gzip, zstd and the envelopes of log collectors
-    are peeled off. A file that no source knows is named and passed over.
-    """
-    options = _ingest_options(source_name, mapping, timezone, verify, max_uncompressed)
-    if as_json:
-        ci.ingest(paths, case=case, on_wait=_say, on_file=_write_file, **options)
-        return
-    _ingest(paths, case, options)
-
-
-def _ingest_options(
-    source_name: str | None,
-    mapping: list[str] | None,
-    timezone: str | None,
-    verify: bool,
-    max_uncompressed: str,
-) -> dict[str, Any]:
-    return {
-        "source": source_name,
-        "mapping": pairs(mapping, "--map") or None,
-        "timezone": timezone,
-        "verify": verify,
-        "max_uncompressed": size(max_uncompressed),
-    }
-
-
-def _write_file(report: ci.FileReport) -> None:
-    sys.stdout.write(json.dumps(asdict(report)) + "\n")
-    sys.stdout.flush()
-
-
-def _say(sentence: str) -> None:
-    err.print(Text(display.visible(sentence)), soft_wrap=True)
-
-
-def _ingest(paths: list[Path], case: Path, options: Mapping[str, Any]) -> None:
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
-        task = progress.add_task("", total=None)
-        told: list[str] = []
-
-        def on_bytes(path: Path, done: int) -> None:
-            name = redact.text(path.name, key=redact.load_key())[0]
-            progress.update(
-                task, description=display.visible(name), completed=done, total=path.stat().st_size
-            )
-
-        def on_file(report: ci.FileReport) -> None:
-            _show_file(report, progress.console)
-            told.extend([report.message] if report.message else [])
-
-        try:
-            reports = ci.ingest(paths, case=case, on_file=on_file, on_bytes=on_bytes, on_wait=_say, **options)
-        except CiforensicsError:
-            if len(told) == 1:  # then it is the error
-                told.clear()
-            raise
-        finally:
-            for message in told:
-                progress.console.print(Text(display.visible(message, keep="\n")), soft_wrap=True)
-    read = [report for report in reports if report.source]
-    rejected = sum(report.rejected for report in read)
-    rows = sum(report.rows for report in read)
-    shown = display.visible(str(case))
-    err.print(
-        Text(f"{shown}: {len(read)} of {len(reports)} files, {rows:,} rows, {rejected:,} rejected"),
-        soft_wrap=True,
-    )
-    if rejected:
-        why = f'see why: ciforensics sql "FROM rejected_by_reason" --case {shown}'
-        err.print(Text(why, style="dim"), soft_wrap=True)
-
-
-def _show_file(report: ci.FileReport, console: Console) -> None:
-    style = {"unknown": "yellow", "unreadable": "red"}.get(report.status, "green")
-    line = Text(f"{report.status:<10} ", style=style)
-    line.append(display.visible(report.path), style="bold")
-    if report.source:
-        line.append(f"  {report.source} ({report.format}): {report.rows:,} rows")
-        for name in ("rejected", "skipped", "redacted", "provisional"):
-            if count := getattr(report, name):
-                line.append(f", {count:,} {name}")
-    elif report.status == "unknown":
-        line.append("  no source knows this file; passed over")
-    console.print(line, soft_wrap=True)
-
-
-@app.command()
-def report(
-    paths: Paths = None,
-    out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the report goes.")] = ...,  # type: ignore[assignment]
-    case: Annotated[
-        Path | None,
-        typer.Option(help="The case file.  [default: DIR/case.duckdb, else case.duckdb]"),
-    ] = None,
-    only: Annotated[
-        list[str] | None, typer.Option(help="Only this notebook, by the start of its name, e.g. 02.")
-    ] = None,
-    parameter: Annotated[
-        list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="A notebook's parameter.")
-    ] = None,
-    source_name: SourceName = None,
-    mapping: Map = None,
-    timezone: Timezone = None,
-    verify: Verify = False,
-    max_uncompressed: MaxUncompressed = "64GB",
-) -> None:
-    """Run the notebooks on a case; write a report that needs no network. With PATHs, read those logs first.
-
-    DIR/index.html is the place to begin; DIR/notebooks holds the notebooks as they were run.
-    """
-    from ciforensics.report import report as write_report  # noqa: PLC0415 (Jupyter takes a second to import)
-
-    beside = out_dir / "case.duckdb"
-    case = case or (beside if paths or beside.exists() else Path("case.duckdb"))
-    named = pairs(parameter, "-p")
-    if paths:
-        _ingest(paths, case, _ingest_options(source_name, mapping, timezone, verify, max_uncompressed))
-    index = write_report(case, out=out_dir, only=only or (), parameters=named, progress=_say)
-    out.print(Text(display.visible(str(index))), soft_wrap=True)
 
 
 @app.command()
@@ -350,5 +172,5 @@ def lab(
     from ciforensics.report import working_copy  # noqa: PLC0415 (Jupyter takes a second to import)
 
     for path in working_copy(case, folder):
-        _say(f"{path}")
+        cli_ingest.say(f"{path}")
     sys.exit(subprocess.call([sys.executable, "-m", "jupyterlab", str(folder), *context.args]))

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ciforensics import display
+from ciforensics import cli_ingest, display
 
 app = typer.Typer()
 kits = typer.Typer(help="Record evidence: kits to deploy on runners.", no_args_is_help=True)
@@ -44,10 +44,9 @@ def export(
 ) -> None:
     """Write a kit's files, ready to deploy, with the values put in. DIR/README.md is the place to begin."""
     from ciforensics.capture import export as kit_export  # noqa: PLC0415 (jinja2 takes its time)
-    from ciforensics.cli import pairs  # noqa: PLC0415 (cli imports this module)
 
     screen = Console(highlight=False)
-    for path in kit_export.export(kit, folder, settings=pairs(settings, "--set")):
+    for path in kit_export.export(kit, folder, settings=cli_ingest.pairs(settings, "--set")):
         screen.print(Text(display.visible(str(path))), soft_wrap=True)
 
 

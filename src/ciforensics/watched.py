@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 INFO, WARNING = "info", "warning"
 SEVERITIES = (INFO, WARNING)
+# Far more than are shown: who drops from rank 20 to 21 is not gone.
+_KEPT = 500
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ DEFINITIONS = {
 """The findings that there are, by id."""
 
 SCHEMA = {
-    "id": "which finding: see the definitions",
+    "id": "which finding, see below",
     "notebook": "the notebook that left it, by its number",
     "question": "the heading of that notebook",
     "subject": "whom it is about, e.g. a workflow; null: the whole case",
@@ -95,6 +97,29 @@ class Finding:
     def key(self) -> tuple[str, str]:
         """What makes it the same finding in another run."""
         return self.id, self.subject or ""
+
+
+def shown(found: Finding) -> str:
+    """A finding's value, with its unit and its interval.
+
+    Example:
+        >>> shown(Finding("a", "01", "", None, 0.25, "share", 0.2, 0.31, "", "info", ""))
+        '25.0 % (20.0 % to 31.0 %)'
+    """
+    if found.value is None:
+        return "cannot tell"
+    if found.low is None or found.high is None:
+        return _with_unit(found.value, found.unit)
+    low, high = (_number(end, found.unit) for end in (found.low, found.high))
+    return f"{_with_unit(found.value, found.unit)} ({low} to {high})"
+
+
+def _with_unit(value: float, unit: str) -> str:
+    return _number(value, unit) + ("" if unit == "share" else f" {unit}")
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{value * 100:,.1f} %" if unit == "share" else display.plain(round(value, 1))
 
 
 def finding(
@@ -150,7 +175,7 @@ def findings(
     rows: int = 20,
     **shown: Any,
 ) -> display.Table:
-    """Shows a table, as `table` does, and leaves each of the rows that it shows as a finding.
+    """Shows a table, as `table` does, and leaves each row as a finding.
 
     Args:
         name: the findings' id, one of `DEFINITIONS`.
@@ -176,14 +201,13 @@ def findings(
         acme/web · CI     310.5
         (1 row)
     """
-    names, cells, _ = display.fetch(data, rows)
+    names, cells, _ = display.fetch(data, _KEPT)
     found = []
     for row in cells:
         filled = dict(zip(names, row, strict=True))
         whom = display.visible(str(filled[subject]))
         where = display.plain(filled[evidence]) if evidence else ""
-        said = f"{whom}: {display.plain(filled[value])} {DEFINITIONS[name].unit}"
-        found.append(_found(name, filled, whom, (value, low, high), where, said))
+        found.append(_found(name, filled, whom, (value, low, high), where, ""))
     return replace(display.table(data, rows=rows, **shown), findings=tuple(found))
 
 
@@ -198,7 +222,7 @@ def _found(  # noqa: PLR0917 (both callers have all of them at hand)
     about = DEFINITIONS[name]
     value, low, high = (None if not c or filled[c] is None else float(filled[c]) for c in columns)
     above = about.warns_above is not None and value is not None and value > about.warns_above
-    found = Finding(
+    made = Finding(
         id=name,
         notebook=about.notebook,
         question="",  # the report knows the notebook's heading
@@ -211,4 +235,4 @@ def _found(  # noqa: PLR0917 (both callers have all of them at hand)
         severity=WARNING if above else INFO,
         text=text,
     )
-    return asdict(found)
+    return asdict(made if text else replace(made, text=f"{subject}: {shown(made)}"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _AT_ONCE = 2
+_PAPERMILLS = {"papermill-error-cell-tag"}
 # What papermill logs of a notebook that we stop would land on stderr; who configures logging still gets it.
 logging.getLogger("papermill").addHandler(logging.NullHandler())
+# A traceback names folders of this machine.
+_FOLDERS = re.compile(r"(?<![\w:/.])(?:/[\w.@+-]+)+/")
 _TRUE, _FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
 
 
@@ -77,26 +81,31 @@ def plan(folder: Path, *, only: Sequence[str], parameters: Mapping[str, str], ca
     ]
 
 
-def run(
-    tasks: Sequence[Task], *, case: Path, work: Path, keep_failed: Path, progress: Callable[[str], None]
-) -> dict[str, nbformat.NotebookNode]:
-    """Runs the notebooks, two at a time, and returns them with their outputs.
+@dataclass(frozen=True)
+class Ran:
+    """A notebook that was run: with its outputs, up to the cell that failed if one did.
+
+    Attributes:
+        notebook: what was run.
+        error: what went wrong; None: nothing.
+    """
+
+    notebook: nbformat.NotebookNode
+    error: CiforensicsError | None = None
+
+
+def run(tasks: Sequence[Task], *, room: Path, work: Path, progress: Callable[[str], None]) -> dict[str, Ran]:
+    """Runs the notebooks, two at a time; one that fails does not stop the others.
 
     Args:
         tasks: what to run.
-        case: the case file.
+        room: the folder they run in, which has the case.
         work: an empty folder for what is needed meanwhile.
-        keep_failed: where a notebook that failed is left as `NAME.failed.ipynb`.
         progress: called with a line of text when a notebook starts and ends.
-
-    Raises:
-        CiforensicsError: a notebook failed.
     """
-    room = work / "room"
-    room.mkdir()
-    _pin(case.resolve(), room / case.name)
+    work.mkdir()
     kernels: list[AsyncKernelManager] = []
-    done: dict[str, nbformat.NotebookNode] = {}
+    done: dict[str, Ran] = {}
     # Sockets, not TCP ports, which everyone on the machine could read; their paths must be short.
     sockets = Path(tempfile.mkdtemp(prefix="ci-"))
     python = _this_python(work / "ipython", sockets, kernels)
@@ -108,13 +117,9 @@ def run(
             # polars takes SIGINT with SA_RESTART: a wait without a timeout would sleep through Ctrl-C.
             finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
             for future in finished:
-                name = running[future]
-                try:
-                    done[name] = future.result()
-                except (PapermillExecutionError, RuntimeError) as error:
-                    raise _failed(name, error, work, keep_failed) from error
+                done[running[future]] = future.result()
     finally:
-        # After a failure or Ctrl-C the others would run on for nothing, and we would wait for them.
+        # After Ctrl-C the others would run on for nothing, and we would wait for them.
         pool.shutdown(wait=False, cancel_futures=True)
         for kernel in kernels:
             _kill(kernel)
@@ -125,9 +130,10 @@ def run(
 
 def _run(
     task: Task, python: type[AsyncKernelManager], room: Path, work: Path, progress: Callable[[str], None]
-) -> nbformat.NotebookNode:
+) -> Ran:
     progress(f"{task.name} …")
     start = time.monotonic()
+    error = None
     try:
         ran = papermill.execute_notebook(
             task.notebook,
@@ -142,10 +148,14 @@ def _run(
             record_timing=False,
             shutdown_kernel="immediate",
         )
+    except (PapermillExecutionError, RuntimeError) as raised:
+        error = _failure(task.name, raised)
+        written = work / f"{task.name}.ipynb"
+        ran = _read(written) if written.exists() else task.notebook
     finally:
         ensure_event_loop().close()  # jupyter_core makes one a thread, and leaves it open
-    progress(f"{task.name} done in {time.monotonic() - start:.1f} s")
-    return _settled(ran)
+    progress(f"{task.name} {'failed' if error else 'done'} in {time.monotonic() - start:.1f} s")
+    return Ran(_settled(ran), error)
 
 
 def _this_python(ipython: Path, sockets: Path, started: list[AsyncKernelManager]) -> type[AsyncKernelManager]:
@@ -177,7 +187,7 @@ def _kill(kernel: AsyncKernelManager) -> None:
         process.kill()
 
 
-def _pin(case: Path, link: Path) -> None:
+def pin(case: Path, link: Path) -> None:
     """Gives the case, as it is now, a second name; an ingest puts another file in its place."""
     try:
         os.link(case, link)
@@ -190,6 +200,12 @@ def _settled(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     parameters = notebook.metadata.get("papermill", {}).get("parameters", {})
     notebook.metadata["papermill"] = {"parameters": parameters}
     notebook.metadata["language_info"] = {"name": "python"}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if output.output_type == "error":
+                output.traceback = [_FOLDERS.sub("…/", line) for line in output.traceback]
+    # Papermill puts cells of its own around one that failed.
+    notebook.cells = [cell for cell in notebook.cells if not _PAPERMILLS & set(cell.metadata.get("tags", ()))]
     for number, cell in enumerate(notebook.cells):
         cell.metadata.pop("papermill", None)
         if "injected-parameters" in cell.metadata.get("tags", []):
@@ -207,16 +223,12 @@ def _read(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def _failed(name: str, error: Exception, work: Path, keep: Path) -> CiforensicsError:
-    left = keep / f"{name}.failed.ipynb"
-    ran = work / f"{name}.ipynb"
-    if ran.exists():
-        write(_settled(_read(ran)), left)
-    look = f"look at {left}, which has what was run of it."
+def _failure(name: str, error: Exception) -> CiforensicsError:
+    look = "the report's page of it shows how far it came."
     if not isinstance(error, PapermillExecutionError):
         return CiforensicsError(
             f"Notebook {name} lost its Python: {visible(str(error))}",
-            hint=f"was there enough memory? And {look}",
+            hint=f"was there enough memory? {look.capitalize()}",
         )
     fact, _, hint = str(error.evalue).partition("\nHint: ")
     said = visible(cut(strip_color(fact), 300))

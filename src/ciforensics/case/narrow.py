@@ -1,0 +1,116 @@
+"""A case narrowed to a range of time: a copy without the rest, so that every question is asked of that range.
+
+Requests, tunnels and events outside of it are left out, and of jobs and pods those that are over before it or
+begin after it. Docker commands of the minutes before stay: the builds that they start send the first requests
+of the range.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from ciforensics.case import store
+from ciforensics.errors import CiforensicsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_BUILDS_BEFORE = timedelta(minutes=10)
+_AT = {
+    "store.requests": "ts",
+    "tunnels": "ts",
+    "docker_events": "ts",
+    "invocations": f"ts + INTERVAL {_BUILDS_BEFORE.seconds} SECOND",
+}
+_OVER = {"jobs": ("started_at", "completed_at"), "pods": ("from_ts", "to_ts")}
+
+
+@dataclass(frozen=True)
+class Range:
+    """From when (inclusive) to when (exclusive), UTC; None: open."""
+
+    since: datetime | None
+    until: datetime | None
+
+    def __str__(self) -> str:
+        ends = [("from", self.since), ("until", self.until)]
+        return " ".join(f"{word} {end:%Y-%m-%d %H:%M:%S}" for word, end in ends if end) + " UTC"
+
+
+def time_range(case: Path, *, since: str, until: str) -> Range | None:
+    """Reads `since` and `until` as a user gives them, and looks whether the case has anything there.
+
+    Args:
+        case: the case file.
+        since: an ISO date or time (UTC where it names no zone), or a length such as `7d`, `12h`, `30m`, `2w`:
+            so long before `until`.
+        until: likewise; a length counts back from the end of the evidence, which is meant if it is empty.
+
+    Returns:
+        The range; None if neither is given.
+
+    Raises:
+        CiforensicsError: one is no time, or there is nothing in between.
+    """
+    if not since and not until:
+        return None
+    first, last = _span(case)
+    end = _time(until, last) if until else None
+    start = _time(since, end or last) if since else None
+    wanted = Range(start, end)
+    if start and end and start >= end:
+        raise CiforensicsError(f"Nothing lies {wanted}.", hint="--since comes before --until.")
+    if (start and start > last) or (end and end <= first):
+        raise CiforensicsError(
+            f"The case has nothing {wanted}.", hint=f"its evidence is of {Range(first, last)}."
+        )
+    return wanted
+
+
+def _span(case: Path) -> tuple[datetime, datetime]:
+    with store.attach(case) as con:
+        store.check_version(con, case)
+        seen = con.execute(
+            "SELECT min(ts), max(ts) FROM (SELECT ts FROM store.requests UNION ALL SELECT ts FROM tunnels "
+            "UNION ALL SELECT ts FROM docker_events UNION ALL SELECT ts FROM invocations)"
+        ).fetchall()
+    first, last = seen[0]
+    if first is None:
+        raise CiforensicsError("The case has no times to choose from.", hint="leave --since and --until out.")
+    return first, last
+
+
+def _time(given: str, end: datetime) -> datetime:
+    if length := re.fullmatch(r"(\d{1,6})([mhdw])", given.strip()):
+        return end - timedelta(**{_UNITS[length[2]]: int(length[1])})
+    try:
+        time = datetime.fromisoformat(given.strip())
+    except ValueError as error:
+        raise CiforensicsError(
+            f"{given!r} is no time.", hint="give one such as 2026-03-17, 2026-03-17T09:30, 7d or 12h."
+        ) from error
+    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+
+
+def narrow(case: Path, out: Path, *, to: Range) -> None:
+    """Writes a copy of the case without what lies outside a range. The case itself stays as it is.
+
+    Args:
+        case: the case file.
+        out: the copy; must not be there yet.
+        to: the range.
+    """
+    shutil.copyfile(case, out)
+    with store.writing(out) as copy:  # an open end is NULL, and nothing is before or after that
+        for table, at in _AT.items():
+            copy.con.execute(f"DELETE FROM {table} WHERE {at} < ?", [to.since])
+            copy.con.execute(f"DELETE FROM {table} WHERE ts >= ?", [to.until])
+        for table, (start, end) in _OVER.items():
+            copy.con.execute(f"DELETE FROM {table} WHERE {end} < ?", [to.since])
+            copy.con.execute(f"DELETE FROM {table} WHERE {start} >= ?", [to.until])
+        copy.changed = True

@@ -1,0 +1,99 @@
+"""The command that makes a report, by hand, by cron or in CI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from ciforensics import cli_ingest, display
+from ciforensics.cli_ingest import (  # noqa: TC001 (typer reads them at run time)
+    Map,
+    MaxUncompressed,
+    Paths,
+    SourceName,
+    Timezone,
+    Verify,
+)
+
+app = typer.Typer()
+out = Console(highlight=False)
+
+
+@app.command()
+def report(
+    paths: Paths = None,
+    out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the report goes.")] = ...,  # type: ignore[assignment]
+    case: Annotated[
+        Path | None,
+        typer.Option(help="The case file.  [default: DIR/case.duckdb, else case.duckdb]"),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this notebook, by the start of its name, e.g. 02.")
+    ] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="A notebook's parameter.")
+    ] = None,
+    since: Annotated[
+        str, typer.Option(help="From when on: 2026-03-17, 2026-03-17T09:30, or 7d, 12h before --until.")
+    ] = "",
+    until: Annotated[
+        str, typer.Option(help="Until when, UTC where it names no zone.  [default: the evidence's end]")
+    ] = "",
+    repo: Annotated[list[str] | None, typer.Option(help="Show only this CI repository.")] = None,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHAT", help="Exit with 3 if it holds: warning, changed, or e.g. 'unauthorized_share>5%'."
+        ),
+    ] = None,
+    summary: Annotated[
+        Path | None, typer.Option(help="Append what was found to this file, in Markdown.", metavar="FILE")
+    ] = None,
+    source_name: SourceName = None,
+    mapping: Map = None,
+    timezone: Timezone = None,
+    verify: Verify = False,
+    max_uncompressed: MaxUncompressed = "64GB",
+) -> None:
+    """Run the notebooks on a case; write a report that needs no network. With PATHs, read those logs first.
+
+    DIR/index.html is the place to begin: what was found, its trend, and what changed since the last run.
+    DIR/runs keeps each run: its pages, the notebooks as they were run, and its findings as JSON.
+    Exit code 1: something failed, also a notebook; 3: a finding passes --fail-on.
+    """
+    from ciforensics.report import report as write_report  # noqa: PLC0415 (Jupyter takes a second to import)
+    from ciforensics.report import summary as markdown  # noqa: PLC0415
+    from ciforensics.report import thresholds  # noqa: PLC0415
+
+    limits = [thresholds.threshold(each) for each in fail_on or ()]
+    beside = out_dir / "case.duckdb"
+    case = case or (beside if paths or beside.exists() else Path("case.duckdb"))
+    parameters = cli_ingest.pairs(parameter, "-p")
+    if paths:
+        options = cli_ingest.options(source_name, mapping, timezone, verify, max_uncompressed)
+        cli_ingest.read(paths, case, options)
+    made = write_report(
+        case,
+        out=out_dir,
+        only=only or (),
+        parameters=parameters,
+        since=since,
+        until=until,
+        repos=repo or (),
+        progress=cli_ingest.say,
+    )
+    passing = thresholds.passing(limits, made.run.findings, made.changes)
+    if summary:
+        with summary.open("a", encoding="utf-8") as file:
+            file.write(markdown.summary(made, passing))
+    for error in made.errors.values():
+        cli_ingest.say(str(error))
+    for sentence in passing:
+        cli_ingest.say(sentence)
+    out.print(Text(display.visible(str(made.index))), soft_wrap=True)
+    if made.errors or passing:
+        raise typer.Exit(1 if made.errors else 3)

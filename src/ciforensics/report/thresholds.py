@@ -1,0 +1,95 @@
+"""When is a finding reason to wake somebody up? `--fail-on`, for cron and CI."""
+
+from __future__ import annotations
+
+import difflib
+import operator
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ciforensics.errors import CiforensicsError
+from ciforensics.watched import DEFINITIONS, WARNING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ciforensics.report.history import Change
+    from ciforensics.watched import Finding
+
+CHANGED = "changed"
+_COMPARE = {">": operator.gt, "<": operator.lt, ">=": operator.ge, "<=": operator.le}
+_GIVEN = re.compile(r"\s*(\w+)\s*(>=|<=|>|<)\s*(-?[\d.]+)\s*(%?)\s*")
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """One `--fail-on`: `warning`, `changed`, or a finding's id with what its value must not pass.
+
+    Attributes:
+        name: `warning`, `changed` or a finding's id.
+        compare: `>`, `<`, `>=` or `<=`; empty for the first two.
+        limit: what the value is compared with, in the finding's unit.
+    """
+
+    name: str
+    compare: str = ""
+    limit: float = 0
+
+    def passed(self, finding: Finding) -> bool:
+        """Whether a finding passes it. What nobody can tell passes nothing."""
+        if self.name == WARNING:
+            return finding.severity == WARNING
+        return (
+            finding.id == self.name
+            and finding.value is not None
+            and _COMPARE[self.compare](finding.value, self.limit)
+        )
+
+
+def threshold(given: str) -> Threshold:
+    """Reads one `--fail-on`.
+
+    Args:
+        given: `warning`: a finding is above its own threshold. `changed`: something is new, gone or has moved
+            since the last run. Else a finding's id, `>`, `<`, `>=` or `<=`, and a number; `5%` is .05.
+
+    Raises:
+        CiforensicsError: it is none of these, or no finding has the id.
+
+    Example:
+        >>> threshold("unauthorized_share > 5%")
+        Threshold(name='unauthorized_share', compare='>', limit=0.05)
+    """
+    if given.strip() in {WARNING, CHANGED}:
+        return Threshold(given.strip())
+    match = _GIVEN.fullmatch(given)
+    name = match[1] if match else re.split(r"[<>=\s]", given.strip())[0]
+    if name not in DEFINITIONS:
+        near = difflib.get_close_matches(name, [*DEFINITIONS, WARNING, CHANGED], n=1)
+        hint = (
+            f"did you mean {near[0]}?"
+            if near
+            else f"there are {', '.join((WARNING, CHANGED, *DEFINITIONS))}."
+        )
+        raise CiforensicsError(f"No finding is called {name!r}.", hint=hint)
+    try:
+        assert match  # noqa: S101 (the next line's error is the answer to both)
+        limit = float(match[3])
+    except (AssertionError, ValueError) as error:
+        raise CiforensicsError(
+            f"{given!r} is no threshold.", hint=f"give one such as '{name}>100' ({DEFINITIONS[name].unit})."
+        ) from error
+    return Threshold(name, match[2], limit / 100 if match[4] else limit)
+
+
+def passing(
+    thresholds: Sequence[Threshold], findings: Sequence[Finding], changes: Sequence[Change]
+) -> list[str]:
+    """What passes a threshold, as sentences."""
+    said = [
+        finding.text for finding in findings if any(threshold.passed(finding) for threshold in thresholds)
+    ]
+    if any(threshold.name == CHANGED for threshold in thresholds):
+        said += [f"{change.kind}: {change.text}" for change in changes]
+    return said
