@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ciforensics.case import connect
 from ciforensics.case.files import FileReport
 from ciforensics.case.ingest import ingest
-from ciforensics.display import headline, sentence, table
+from ciforensics.display import headline, only, sentence, table
 from ciforensics.errors import CiforensicsError
 from ciforensics.shipped import __version__
 from ciforensics.watched import finding, findings
@@ -45,6 +45,7 @@ __all__ = [
     "ingest",
     "links",
     "offsets",
+    "only",
     "partners",
     "sentence",
     "table",

@@ -190,6 +190,24 @@ def table(
     )
 
 
+def only(frame: pl.DataFrame, repos: str, /) -> pl.DataFrame:
+    """Keeps the rows of some CI repositories, to show; what an answer rests on is never narrowed.
+
+    Args:
+        frame: with a column `ci_repo`; `a or b` is who cannot be told apart.
+        repos: repositories, with commas between; empty: all.
+
+    Example:
+        >>> frame = pl.DataFrame({"ci_repo": ["acme/web", "acme/infra", None], "n": [1, 2, 3]})
+        >>> only(frame, "acme/web, acme/shop").rows()
+        [('acme/web', 1)]
+    """
+    wanted = [repo for repo in (each.strip() for each in repos.split(",")) if repo]
+    if not wanted:
+        return frame
+    return frame.filter(pl.col("ci_repo").str.split(" or ").list.eval(pl.element().is_in(wanted)).list.any())
+
+
 def sentence(template: str, data: Data | None = None, /, **values: object) -> Sentence:
     """Says one thing, with numbers from the data, which prose in a notebook must not hold.
 

@@ -49,8 +49,9 @@ DEFINITIONS = {
             "challenges", "01", "401s that the same client got past: the cure removes these", "requests"
         ),
         Definition("refused", "01", "401s that no better answer followed", "requests"),
+        Definition("bad_credentials", "01", "401s of an API: a wrong token", "requests"),
         Definition("linked_share", "02", "rows that are linked to another log's", "share"),
-        Definition("offender", "03", "401s that a workflow sent, expected", "requests"),
+        Definition("offender", "03", "401s that a workflow sends", "401s a day"),
         Definition("unattributed_share", "03", "401s that no known build explains", "share"),
         Definition("golden_share", "04", "of the git requests, those from golden images", "share"),
         Definition(
@@ -193,12 +194,12 @@ def findings(
 
     Example:
         >>> import polars as pl
-        >>> ranked = pl.DataFrame({"name": ["acme/web · CI"], "requests": [310.5]})
-        >>> findings("offender", ranked, subject="name", value="requests", caption="Who sent them")
+        >>> ranked = pl.DataFrame({"name": ["acme/web · CI"], "per_day": [310.5]})
+        >>> findings("offender", ranked, subject="name", value="per_day", caption="Who sent them")
         Who sent them
-        name           requests
-        -----------------------
-        acme/web · CI     310.5
+        name           per_day
+        ----------------------
+        acme/web · CI    310.5
         (1 row)
     """
     names, cells, _ = display.fetch(data, _KEPT)
