@@ -272,6 +272,25 @@ def test_only_the_notebook_that_was_asked_for_runs(logs: Path) -> None:
     assert [path.stem[:2] for path in (logs.parent / "out").glob("runs/*/notebooks/*.html")] == ["00"]
 
 
+def test_a_finding_that_passes_fail_on_ends_with_3_and_the_report_is_there(logs: Path) -> None:
+    given = ("report", "--out", "out", "--only", "00", "--summary", "summary.md")
+    done = run(*given, "--fail-on", "rejected>=0", cwd=logs.parent)
+    assert done.returncode == 3
+    assert "Records that could not be read: 0 of" in done.stderr
+    assert done.stdout == f"{Path('out') / 'index.html'}\n"
+    assert run(*given, "--fail-on", "rejected>0", cwd=logs.parent).returncode == 0
+    summary = (logs.parent / "summary.md").read_text("utf-8")
+    assert summary.count("# What the logs say") == 2, "it is appended, as GitHub's step summaries are"
+    assert summary.count("## Over a threshold") == 1
+
+
+def test_a_wrong_fail_on_is_refused_before_anything_runs(logs: Path) -> None:
+    fact, hint = fails("report", "--out", "out", "--fail-on", "rejectd>0", cwd=logs.parent)
+    assert fact == "No finding is called 'rejectd'."
+    assert hint == "Hint: did you mean rejected?"
+    assert not (logs.parent / "out").exists()
+
+
 def test_a_misspelt_parameter_is_refused_before_anything_runs(logs: Path) -> None:
     fact, hint = fails("report", "--out", "out", "-p", "obsever=mitmproxy", cwd=logs.parent)
     assert fact == "No notebook that would run has a parameter obsever."
