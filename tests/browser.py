@@ -38,6 +38,7 @@ class Tab:
         self._numbers = count(1)
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
+        self.send("Emulation.setFocusEmulationEnabled", enabled=True)  # pages that are not in front have none
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command of the protocol, and its answer."""
@@ -124,6 +125,7 @@ class Browser:
     def __init__(self, program: str, profile: Path) -> None:
         self._command = [program, *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
         self._port = profile / "DevToolsActivePort"
+        self._tabs: list[Tab] = []
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -137,6 +139,8 @@ class Browser:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for tab in self._tabs:
+            tab.close()
         self._process.terminate()
         self._process.wait(30)
 
@@ -145,4 +149,5 @@ class Browser:
         port = self._port.read_text().split()[0]
         asked = Request(f"http://127.0.0.1:{port}/json/new?about:blank", method="PUT")
         with urlopen(asked, timeout=30) as answer:  # noqa: S310 (loopback)
-            return Tab(json.load(answer)["webSocketDebuggerUrl"])
+            self._tabs.append(Tab(json.load(answer)["webSocketDebuggerUrl"]))
+        return self._tabs[-1]
