@@ -159,7 +159,7 @@ def test_a_picture_is_inside_the_page_with_its_alternative_text(made: Path) -> N
     assert image[1].startswith("Which host? 1,239 requests: github.com 1,234 (99.6 %), evil &lt;/script&gt;")
 
 
-def test_a_page_asks_for_nothing_and_runs_nothing(made: Path) -> None:
+def test_a_page_asks_for_nothing_and_runs_no_script_but_ours(made: Path) -> None:
     for path in made.rglob("*.html"):
         text = without_our_script(path.read_text("utf-8"))
         assert "default-src &#39;none&#39;" not in text

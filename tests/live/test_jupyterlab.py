@@ -107,6 +107,7 @@ def test_a_working_copy_runs_in_jupyterlab_its_charts_have_tooltips_and_it_can_b
         tab.run("jupyterapp.commands.execute('docmanager:save')")
         asked = [url for url in tab.asked if not url.startswith((address, "data:", "blob:", "ws:"))]
     assert asked == []
+    assert [message for message in tab.messages if message.startswith("WARN")] == []  # Vega's
     saved = json.loads((folder / f"{NOTEBOOK}.ipynb").read_text("utf-8"))
     nbformat.validate(saved)
     shown = [
