@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import ciforensics.report
 from ciforensics import cli
 
 PROGRAM = Path(sys.executable).with_name("ciforensics")
@@ -43,6 +44,14 @@ def start(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.Completed
         env={**os.environ, **env},
         timeout=120,
     )
+
+
+def without_our_script(page: str) -> str:
+    """A page without the script that sorts its tables: any other that is left is not ours."""
+    template = Path(ciforensics.report.__file__).parent / "template"
+    ours = f"<script>{(template / 'tables.js').read_text('utf-8')}</script>"
+    assert page.count(ours) == 1
+    return page.replace(ours, "")
 
 
 class Page(HTMLParser):

@@ -254,11 +254,27 @@ def test_the_same_numbers_make_the_same_picture_in_any_order_and_zone() -> None:
     assert elsewhere.stdout.strip() == here
 
 
-def test_a_notebook_gets_a_picture_its_size_and_the_words() -> None:
+def test_a_notebook_gets_a_picture_its_size_and_the_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     data, metadata = _over_time(pl.DataFrame({"hour": [THREE], "n": [7]}))._repr_mimebundle_()
     assert set(data) == {"image/png", "text/plain"}
     assert data["text/plain"].startswith("When? 7 401s")
     assert 700 < metadata["image/png"]["width"] < 850
+
+
+def test_in_jupyterlab_a_chart_is_drawn_with_tooltips_and_says_what_it_shows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("JPY_SESSION_NAME", "01.ipynb")
+    chart = _over_time(pl.DataFrame({"hour": [THREE], "kind": ["refused"], "n": [2310]}), color="kind")
+    data, _ = chart._repr_mimebundle_()
+    assert set(data) == {"image/png", "text/plain", "application/vnd.vegalite.v5+json"}
+    drawing = data["application/vnd.vegalite.v5+json"]
+    assert drawing["description"] == chart.alt
+    told = {tip["title"]: tip["field"] for tip in drawing["encoding"]["tooltip"]}
+    assert list(told) == ["Time (UTC)", "kind", "401s per hour"]
+    (row,) = [row for rows in drawing["datasets"].values() for row in rows]
+    assert [row[field] for field in told.values()] == ["2026-11-24 03:00 to 03:01", "refused", 2310]
 
 
 def test_the_look_stays_out_of_charts_that_are_not_ours() -> None:

@@ -1,27 +1,22 @@
 """Charts in one look: the title asks the question, units stand on the axes, the colour-blind see the colours.
 
-A chart shows itself as a PNG (JupyterLab, GitHub, a report and an e-mail all show that without a script or
-a network) and as a sentence of alternative text, made from the same numbers. Nothing is dropped silently:
-what finds no room is added up as "others", with their number.
+A chart shows itself as a PNG (GitHub, a report and an e-mail all show that without a script or a network; in
+JupyterLab it is drawn, with tooltips) and as a sentence of alternative text, made from the same numbers.
+Nothing is dropped silently: what finds no room is added up as "others", with their number.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import altair as alt
 import polars as pl
 
-from ciforensics.analysis.shares import wilson
 from ciforensics.charts import drawing
 from ciforensics.charts.attribution import clues
 from ciforensics.charts.calibration import expected_counts, intervals, reliability
 from ciforensics.charts.drawing import Chart
+from ciforensics.charts.times import over_time, rates
+from ciforensics.charts.tooltips import tips
 from ciforensics.display import Data, sentence, visible
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import timedelta
 
 __all__ = [
     "Chart",
@@ -34,63 +29,6 @@ __all__ = [
     "reliability",
     "timeline",
 ]
-
-
-def over_time(
-    data: Data,
-    *,
-    x: str,
-    y: str,
-    title: str,
-    y_title: str,
-    x_title: str = "Time (UTC)",
-    color: str | None = None,
-    subtitle: str = "",
-    bucket: timedelta | None = None,
-) -> Chart:
-    """Bars over time, stacked by colour, with the totals in the legend.
-
-    Args:
-        data: a row for each bucket and colour; several for the same are added up.
-        x: column with the start of the bucket.
-        y: column with what is counted.
-        title: the question.
-        y_title: what is counted, and in what time, e.g. "requests per {bucket}", the length of a bucket.
-        x_title: title of the time axis; the days are put behind it.
-        color: column that the bars are stacked by.
-        subtitle: how to read it.
-        bucket: length of a bucket; None: the smallest distance between two.
-
-    Example:
-        >>> import duckdb
-        >>> hours = "(TIMESTAMP '2026-11-24 03:00', 7), (TIMESTAMP '2026-11-24 04:00', 35)"
-        >>> rows = duckdb.sql(f"FROM (VALUES {hours}) t(hour, n)")
-        >>> over_time(rows, x="hour", y="n", title="When?", y_title="requests per {bucket}")
-        When? 42 requests from 2026-11-24 03:00 to 2026-11-24 05:00. Most from 2026-11-24 04:00: 35.
-    """
-    frame = drawing.frame_of(data, {"x": x, "y": y, "color": color}).drop_nulls(["x", "y"])
-    if frame.is_empty():
-        return drawing.no_rows(title)
-    frame, hues = drawing.fold(frame, "color", by="y", most=drawing.HUES)
-    frame = drawing.spans(frame.group_by("x", "color").agg(pl.col("y").sum()), bucket)
-    y_title = drawing.named(y_title, frame)
-    notes = drawing.counted(frame, hues)
-    spec = _bars(frame, notes, x_title=x_title, y_title=y_title, legend=color is not None).properties(
-        title=drawing.titled(title, subtitle), width=drawing.WIDTH, height=280
-    )
-    sums = frame.group_by("x").agg(pl.col("y").sum()).sort("y", "x", descending=[True, False])
-    said = sentence(
-        "{title} {n} {what} from {start} to {end}{parts}. Most from {peak}: {most}.",
-        title=title,
-        n=drawing.number(float(sums["y"].sum())),
-        what=y_title.partition(" per ")[0],
-        start=frame["x"].min(),
-        end=frame["end"].max(),
-        parts=": " + ", ".join(notes.values()) if color else "",
-        peak=sums["x"][0],
-        most=drawing.number(sums["y"][0]),
-    )
-    return Chart(spec, said.text)
 
 
 def ranked(
@@ -130,18 +68,20 @@ def ranked(
     frame = frame.group_by("label", "color").agg(pl.col("y").sum()).sort("label", "color")
     bars = {name: drawing.total(frame, "label", name) for name in labels}
     whole = sum(bars.values())
-    shares = [
-        f"{drawing.number(n)} ({n / whole * 100:.1f} %)" if whole else drawing.number(n)
-        for n in bars.values()
-    ]
+    shares = [_shared(n, whole) for n in bars.values()]
     notes = drawing.counted(frame, hues)
     lanes = alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(grid=False))
     length = alt.X("y:Q", stack="zero", title=visible(x_title), axis=drawing.COUNTS)
     ends = pl.DataFrame({"label": labels, "y": list(bars.values()), "text": shares})
-    stacked = alt.Chart(drawing.drawn(frame, notes)).mark_bar(height=18)
+    told = pl.col("y").map_elements(lambda n: _shared(n, whole), return_dtype=pl.String)
+    stacked = alt.Chart(drawing.drawn(frame.with_columns(said=told), notes)).mark_bar(height=18)
     spec = alt.layer(
         stacked.encode(
-            x=length, y=lanes, color=drawing.colored(notes, legend=color is not None), order="rank:Q"
+            x=length,
+            y=lanes,
+            color=drawing.colored(notes, legend=color is not None),
+            order="rank:Q",
+            tooltip=tips(label=label, name=color, said=x_title),
         ),
         alt.Chart(ends).mark_text(align="left", dx=6).encode(x="y:Q", y=lanes, text="text:N"),
         title=drawing.titled(title, subtitle),
@@ -152,6 +92,10 @@ def ranked(
     return Chart(
         spec, sentence("{t} {n} {what}: ", t=title, n=drawing.number(whole), what=x_title).text + f"{said}."
     )
+
+
+def _shared(n: float, whole: float) -> str:
+    return f"{drawing.number(n)} ({n / whole * 100:.1f} %)" if whole else drawing.number(n)
 
 
 def timeline(
@@ -195,16 +139,16 @@ def timeline(
     spec = alt.layer(
         alt.Chart(drawing.drawn(lanes))
         .mark_bar(height=16, color=drawing.PALE)
-        .encode(x=time, x2="end:T", y=row),
+        .encode(x=time, x2="end:T", y=row, tooltip=tips(label=lane, when="from first to last", n="spans")),
         # The outline keeps a span of a millisecond in sight.
         alt.Chart(drawing.drawn(frame, notes))
-        .mark_bar(height=16, strokeWidth=1)
+        .mark_bar(height=16, strokeWidth=1, stroke=alt.expr("scale('color', datum.color)"))
         .encode(
             x=time,
             x2="end:T",
             y=row,
             color=drawing.colored(notes, legend=color is not None),
-            stroke=drawing.colored(notes, legend=False, channel=alt.Stroke),
+            tooltip=tips(label=lane, name=color, when="Time (UTC)"),
         ),
         title=drawing.titled(title, subtitle),
         width=drawing.WIDTH - 100,
@@ -215,93 +159,3 @@ def timeline(
         for name, a, b, n in lanes.rows()
     ]
     return Chart(spec, f"{visible(title)} {'; '.join(said)}.")
-
-
-def rates(
-    data: Data,
-    *,
-    x: str,
-    part: str,
-    whole: str,
-    color: str,
-    title: str,
-    y_title: str,
-    count_title: str,
-    subtitle: str = "",
-    bucket: timedelta | None = None,
-) -> Chart:
-    """A share over time for each class, with the range that chance allows it, and below it the counts.
-
-    Args:
-        data: a row for each bucket and class; several for the same are added up.
-        x: column with the start of the bucket.
-        part: column with how many, e.g. answers of status 401.
-        whole: column with how many of, e.g. requests.
-        color: column that names the class.
-        title: the question.
-        y_title: what the share is, e.g. "answered 401".
-        count_title: what is counted below, e.g. "requests per {bucket}".
-        subtitle: how to read it.
-        bucket: length of a bucket; None: the smallest distance between two.
-
-    Example:
-        >>> import duckdb
-        >>> rows = duckdb.sql("SELECT TIMESTAMP '2026-11-24' AS day, 'stock' AS kind, 9 AS bad, 10 AS n")
-        >>> names = {"x": "day", "part": "bad", "whole": "n", "color": "kind"}
-        >>> rates(rows, **names, title="Does it work?", y_title="answered 401", count_title="requests a day")
-        Does it work? stock: 9 of 10 answered 401 (90.0 %).
-    """
-    frame = drawing.frame_of(data, {"x": x, "part": part, "y": whole, "color": color}).drop_nulls("x")
-    frame = frame.filter(pl.col("y") > 0)
-    if frame.is_empty():
-        return drawing.no_rows(title)
-    frame, hues = drawing.fold(frame, "color", by="y", most=drawing.HUES)
-    frame = drawing.spans(frame.group_by("x", "color").agg(pl.col("part", "y").sum()), bucket).with_columns(
-        (pl.col("part") / pl.col("y")).alias("share"), *wilson(pl.col("part"), pl.col("y"))
-    )
-    notes = {
-        hue: sentence("{hue}: {m} of {n} {did} ({share:%})", hue=hue, m=m, n=n, did=y_title, share=m / n).text
-        for hue in hues
-        for m, n in [(drawing.total(frame, "color", hue, of="part"), drawing.total(frame, "color", hue))]
-    }
-    strips = [_strip(frame, notes, hue) for hue in hues]
-    counts = _bars(frame, notes, x_title="Time (UTC)", y_title=None, legend=False)
-    below = counts.properties(
-        width=drawing.WIDTH, height=100, title=drawing.over(drawing.named(count_title, frame))
-    )
-    spec = alt.vconcat(*strips, below, title=drawing.titled(title, subtitle), spacing=14)
-    return Chart(spec, f"{visible(title)} {'; '.join(notes.values())}.")
-
-
-def _bars(
-    frame: pl.DataFrame, notes: Mapping[str, str], *, x_title: str, y_title: str | None, legend: bool
-) -> alt.Chart:
-    bars: alt.Chart = (
-        alt.Chart(drawing.drawn(frame, notes))
-        .mark_bar(orient="vertical", stroke="white", strokeWidth=drawing.seam(frame))
-        .encode(
-            x=drawing.time_axis(frame, x_title),
-            x2="end:T",
-            y=alt.Y("y:Q", stack="zero", title=y_title, axis=drawing.COUNTS),
-            color=drawing.colored(notes, legend=legend),
-            order="rank:Q",
-        )
-    )
-    return bars
-
-
-def _strip(frame: pl.DataFrame, notes: Mapping[str, str], hue: str) -> alt.LayerChart | alt.FacetChart:
-    """One class's share over time. Each has its own strip: those at 0 % would hide one another."""
-    x = drawing.time_axis(frame, None, field="middle:T", labels=False)
-    y = alt.Y("share:Q", title=None, axis=drawing.SHARES, scale=alt.Scale(domain=[0, 1]))
-    base = alt.Chart(drawing.drawn(frame.filter(pl.col("color") == hue), notes)).encode(
-        x=x, color=drawing.colored(notes, legend=False)
-    )
-    return alt.layer(
-        base.mark_rule(strokeWidth=5, opacity=0.3).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
-        base.mark_line(strokeWidth=2).encode(y=y),
-        base.mark_point(filled=True, size=40, opacity=1).encode(y=y),
-        width=drawing.WIDTH,
-        height=56,
-        title=drawing.over(notes[hue]),
-    )

@@ -9,6 +9,7 @@ import polars as pl
 
 from ciforensics.charts import drawing
 from ciforensics.charts.drawing import Chart
+from ciforensics.charts.tooltips import tips
 from ciforensics.display import cut, visible
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def clues(explanation: Explanation) -> Chart:
     file, line_no = explanation.request.select("file", "line_no").row(0)
     subtitle = f"{cut(visible(file), 50)}, line {line_no}: {explanation.odds}."
     lanes = alt.Y("label:N", sort=frame["label"].to_list(), title=None, axis=alt.Axis(grid=False))
-    base = alt.Chart(drawing.drawn(frame, notes)).encode(y=lanes)
+    told = drawing.drawn(frame, notes)
+    tooltip = tips(label="clue", color="speaks", text="makes the odds", detail="because")
+    base = alt.Chart(told).encode(y=lanes, tooltip=tooltip)
     bars = base.mark_bar(height=14, yOffset=10).encode(
         x=_axis(frame["y"], decided=not other), color=drawing.colored(notes, legend=bool(other))
     )

@@ -7,6 +7,7 @@ import polars as pl
 
 from ciforensics.charts import drawing
 from ciforensics.charts.drawing import Chart
+from ciforensics.charts.tooltips import percent, tips
 from ciforensics.display import Data, sentence, visible
 
 _SAID, _RECALIBRATED = "as the model says", "recalibrated"
@@ -41,16 +42,26 @@ def reliability(data: Data, *, title: str, subtitle: str = "") -> Chart:
     least = min(float(frame["predicted"].min() or 0), float(frame["low"].min() or 0))  # type: ignore[arg-type]
     begin = max(0.0, int(least * 10) / 10)
     scale = alt.Scale(domain=[begin, 1], nice=False)
-    axis = alt.Axis(tickCount=6, labelExpr=_PERCENT)
+    axis = alt.Axis(tickCount=5, labelExpr=_PERCENT)
     x = alt.X("predicted:Q", scale=scale, axis=axis, title="said: probability of the likeliest workflow")
     y = alt.Y("observed:Q", scale=scale, axis=axis, title="so: share in which it was right")
     ends = pl.DataFrame({"predicted": [begin, 1.0], "observed": [begin, 1.0]})
-    base = alt.Chart(drawing.drawn(frame, notes)).encode(x=x, color=drawing.colored(notes))
+    told = frame.with_columns(
+        said=percent("predicted"),
+        right=percent("observed"),
+        chance=pl.format("{} to {}", percent("low"), percent("high")),
+    )
+    tooltip = tips(
+        name="probabilities",
+        said="said",
+        right="was right",
+        chance="range that chance allows",
+        requests="requests",
+    )
+    base = alt.Chart(drawing.drawn(told, notes)).encode(x=x, color=drawing.colored(notes), tooltip=tooltip)
     spec = alt.layer(
         alt.Chart(ends).mark_line(color=drawing.LIGHT, strokeDash=[4, 4]).encode(x=x, y=y),
-        base.mark_rule(strokeWidth=4, opacity=0.35, clip=True).encode(
-            y=alt.Y("low:Q", scale=scale), y2="high:Q"
-        ),
+        base.mark_rule(strokeWidth=1.5, clip=True).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q"),
         base.mark_point(filled=True, opacity=0.9).encode(
             y=y, size=alt.Size("requests:Q", legend=None, scale=_area(frame))
         ),
@@ -116,6 +127,10 @@ def expected_counts(
         axis=alt.Axis(grid=False),
         scale=alt.Scale(nice=False),
     )
+    rates = rates.with_columns(delay=pl.format("{} to {} s", "delay_s", "to_s"))
+    tooltip = tips(
+        delay="after the build's start", observed="observed per second", expected="expected per second"
+    )
     bars = rates.with_columns(color=pl.lit(notes["observed"]))
     line = rates.with_columns(
         color=pl.lit(notes["expected"]), middle=(pl.col("delay_s") + pl.col("to_s")) / 2
@@ -128,6 +143,7 @@ def expected_counts(
             x2="to_s:Q",
             y=alt.Y("observed:Q", title=visible(y_title), axis=alt.Axis(tickCount=5)),
             color=key,
+            tooltip=tooltip,
         ),
         alt.Chart(line).mark_line(strokeWidth=2).encode(x="middle:Q", y="expected:Q", color=key),
         title=drawing.titled(title, subtitle),
@@ -193,11 +209,17 @@ def intervals(
     notes = {hue: f"{hue} ({_rounded(drawing.total(parts, 'color', hue))})" for hue in hues}
     lanes = alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(grid=False))
     length = alt.X("y:Q", stack="zero", title=visible(x_title), axis=drawing.COUNTS)
-    base = alt.Chart(ends).encode(y=lanes)
+    base = alt.Chart(ends).encode(y=lanes, tooltip=tips(label="workflow", text=x_title))
     spec = alt.layer(
         alt.Chart(drawing.drawn(parts, notes))
-        .mark_bar(height=14, opacity=0.75)
-        .encode(x=length, y=lanes, color=drawing.colored(notes), order="rank:Q"),
+        .mark_bar(height=14)
+        .encode(
+            x=length,
+            y=lanes,
+            color=drawing.colored(notes),
+            order="rank:Q",
+            tooltip=tips(label="workflow", name="of these", y=x_title),
+        ),
         base.mark_rule(strokeWidth=2, color=drawing.INK).encode(x="low:Q", x2="high:Q"),
         base.mark_point(filled=True, size=45, opacity=1, color=drawing.INK).encode(x="dot:Q"),
         base.transform_calculate(end="max(datum.per_day, datum.high)")

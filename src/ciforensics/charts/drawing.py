@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import zlib
+import os
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from itertools import count
@@ -15,15 +15,17 @@ import polars as pl
 import polars.selectors as cs
 import vl_convert
 
+from ciforensics.charts.png import packed
+from ciforensics.charts.tooltips import when
 from ciforensics.display import Data, cut, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-# Okabe and Ito (2008), without black and the yellow that vanishes on white.
-BLUE, ORANGE, GREEN, PINK, SKY, VERMILION = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
-INK, MUTED, GREY, LIGHT, PALE = "#1A1A1A", "#595959", "#8C8C8C", "#BDBDBD", "#E8E8E8"
+# The hues of Okabe and Ito (2008) without black and yellow, so dark that each stands out from white, 3 to 1.
+BLUE, ORANGE, GREEN, PINK, SKY, VERMILION = "#00518F", "#C98600", "#008F68", "#C66FA0", "#339CD8", "#B03A00"
+INK, MUTED, GREY, LIGHT, PALE = "#1A1A1A", "#595959", "#6E6E6E", "#949494", "#E8E8E8"
 
 NOT_KNOWN = "not known"
 # What recurs in several charts has one colour in all of them.
@@ -44,6 +46,8 @@ WIDTH = 720
 HUES = 5
 SCALE = 2
 _LONGEST = 44
+# What JupyterLab 4 draws by itself; our charts hold nothing that came after this Vega-Lite.
+_VEGA, _SCHEMA = "application/vnd.vegalite.v5+json", "https://vega.github.io/schema/vega-lite/v5.json"
 _UNITS = {
     "day": timedelta(days=1),
     "hour": timedelta(hours=1),
@@ -83,25 +87,6 @@ def theme() -> alt.theme.ThemeConfig:
     return alt.theme.ThemeConfig(config=config)  # type: ignore[typeddict-item]
 
 
-def packed(png: bytes) -> bytes:
-    """The same picture in a quarter of the bytes: vl-convert packs its pixels for speed, not for keeping."""
-    at, before, pixels, after = 8, png[:8], b"", b""
-    while at < len(png):
-        end = at + 12 + int.from_bytes(png[at : at + 4], "big")  # length, kind, data, checksum
-        if png[at + 4 : at + 8] == b"IDAT":
-            pixels += png[at + 8 : end - 4]
-        elif pixels:
-            after += png[at:end]
-        else:
-            before += png[at:end]
-        at = end
-    if not pixels:
-        return png
-    chunk = b"IDAT" + zlib.compress(zlib.decompress(pixels), 9)
-    size, check = len(chunk) - 4, zlib.crc32(chunk)
-    return before + size.to_bytes(4, "big") + chunk + check.to_bytes(4, "big") + after
-
-
 @dataclass(frozen=True)
 class Chart:
     """A finished chart.
@@ -116,8 +101,7 @@ class Chart:
 
     def png(self) -> bytes:
         """The picture, at twice the size that it is shown at."""
-        with alt.theme.enable("ciforensics"), alt.data_transformers.enable("default", max_rows=None):
-            return packed(vl_convert.vegalite_to_png(self.spec.to_dict(validate=False), scale=SCALE))
+        return packed(vl_convert.vegalite_to_png(self._drawing(), scale=SCALE))
 
     def save(self, path: Path) -> None:
         """Writes the picture into a file."""
@@ -129,8 +113,19 @@ class Chart:
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         png = self.png()
         width, height = (int.from_bytes(png[at : at + 4], "big") // SCALE for at in (16, 20))
-        data = {"image/png": base64.b64encode(png).decode(), "text/plain": self.alt}
-        return data, {"image/png": {"width": width, "height": height}}
+        data: dict[str, Any] = {"image/png": base64.b64encode(png).decode(), "text/plain": self.alt}
+        metadata: dict[str, Any] = {"image/png": {"width": width, "height": height}}
+        # A Jupyter server's kernel: someone looks on, and JupyterLab's own Vega has tooltips. A notebook that
+        # nobody looks at while it runs (papermill, nbval) keeps the picture and the words.
+        if os.environ.get("JPY_SESSION_NAME"):
+            data[_VEGA] = self._drawing() | {"$schema": _SCHEMA, "description": self.alt}
+            metadata[_VEGA] = {"embed_options": {"renderer": "svg", "actions": False}}
+        return data, metadata
+
+    def _drawing(self) -> dict[str, Any]:
+        with alt.theme.enable("ciforensics"), alt.data_transformers.enable("default", max_rows=None):
+            drawing: dict[str, Any] = self.spec.to_dict(validate=False)
+            return drawing
 
 
 def no_rows(title: str) -> Chart:
@@ -160,13 +155,13 @@ def time_axis(frame: pl.DataFrame, title: str | None, *, field: str = "x:T", lab
         ticks=labels,
         tickColor=LIGHT,
     )
-    domain = [round(time.replace(tzinfo=UTC).timestamp() * 1000) for time in (first, last)]
-    return alt.X(
-        field, scale=alt.Scale(type="utc", domain=domain, nice=False, padding=0), axis=axis, title=named
-    )
+    low, high = (round(time.replace(tzinfo=UTC).timestamp() * 1000) for time in (first, last))
+    # Not `domain`, which Vega-Lite reads in two ways where there is an `x2`, and complains.
+    scale = alt.Scale(type="utc", domainMin=low, domainMax=high, nice=False, padding=0)
+    return alt.X(field, scale=scale, axis=axis, title=named)
 
 
-def colored(notes: Mapping[str, str], *, legend: bool = True, channel: Any = alt.Color) -> Any:
+def colored(notes: Mapping[str, str], *, legend: bool = True) -> Any:
     """The colour for each name, and in the legend what is noted of it."""
     taken = [MEANINGS.get(name) for name in notes]
     free = iter([hue for hue in (BLUE, ORANGE, GREEN, PINK, SKY, VERMILION) if hue not in taken])
@@ -176,7 +171,7 @@ def colored(notes: Mapping[str, str], *, legend: bool = True, channel: Any = alt
     shown = list(notes.values())
     columns = len(shown) if len("".join(shown)) < 90 - 5 * len(shown) else 3
     key = alt.Legend(columns=columns, symbolOpacity=1, symbolStrokeWidth=0) if legend else None
-    return channel("color:N", scale=alt.Scale(domain=shown, range=hues), sort=shown, legend=key)
+    return alt.Color("color:N", scale=alt.Scale(domain=shown, range=hues), sort=shown, legend=key)
 
 
 def frame_of(data: Data, columns: Mapping[str, str | None]) -> pl.DataFrame:
@@ -234,11 +229,17 @@ def spans(frame: pl.DataFrame, bucket: timedelta | None) -> pl.DataFrame:
 
 
 def drawn(frame: pl.DataFrame, notes: Mapping[str, str] | None = None) -> pl.DataFrame:
-    """As Vega takes it: times as epoch milliseconds, for text without a zone would be local time."""
+    """As Vega takes it: times as epoch milliseconds, for text without a zone would be local time.
+
+    `when` and `name` are for tooltips: the time in words, and the colour's name without what is noted of it.
+    """
+    if {"x", "end"} <= set(frame.columns):
+        frame = frame.with_columns(when=when(frame))
     if notes is not None:
         ranks = {name: rank for rank, name in enumerate(notes)}
         rank = pl.col("color").replace_strict(ranks, return_dtype=pl.Int64)
-        frame = frame.with_columns(pl.col("color").replace_strict(notes, return_dtype=pl.String), rank=rank)
+        noted = pl.col("color").replace_strict(notes, return_dtype=pl.String)
+        frame = frame.with_columns(noted, rank=rank, name="color")
     return frame.with_columns(cs.datetime().dt.epoch("ms"))
 
 

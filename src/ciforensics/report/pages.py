@@ -94,10 +94,12 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    style = (folder / "style.css").read_text("utf-8")
-    rules = ("default-src 'none'", "img-src data:", f"style-src '{_digest(style)}'", "base-uri 'none'")
-    policy = "; ".join((*rules, "form-action 'none'"))
-    ours = {"style": style, "policy": policy, "generator": GENERATOR}
+    style, script = ((folder / name).read_text("utf-8") for name in ("style.css", "tables.js"))
+    allowed = (f"style-src '{_digest(style)}'", f"script-src '{_digest(script)}'")
+    policy = "; ".join(
+        ("default-src 'none'", "img-src data:", *allowed, "base-uri 'none'", "form-action 'none'")
+    )
+    ours = {"style": style, "script": script, "policy": policy, "generator": GENERATOR}
     templates.globals |= {name: Markup(text) for name, text in ours.items()}  # noqa: S704 (nothing from a log)
     return templates
 

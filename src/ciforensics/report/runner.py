@@ -164,7 +164,9 @@ def _this_python(ipython: Path, sockets: Path, started: list[AsyncKernelManager]
     The kernel reads no IPython profile of the user's, and those that it starts are noted in `started`.
     """
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    spec = KernelSpec(argv=argv, language="python", display_name="Python 3", env={"IPYTHONDIR": str(ipython)})
+    # In JupyterLab charts are drawn; a report made there holds pictures as any other.
+    env = {"IPYTHONDIR": str(ipython), "JPY_SESSION_NAME": ""}
+    spec = KernelSpec(argv=argv, language="python", display_name="Python 3", env=env)
 
     numbers = count()
 
