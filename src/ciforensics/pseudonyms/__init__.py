@@ -3,9 +3,9 @@
 What changes: repositories, workflows, jobs, runs, runners, pods, nodes, namespaces, users, hosts, addresses,
 images, digests, ids, file names, and every word of a free text (URLs, user agents, command lines, JSON) that
 `public.toml` does not know to be public; rejected records are withheld. What stays: times (they are not
-`public.toml` does not know to be public; rejected records are withheld. What stays: times (they are not
 shifted), statuses, bytes, counts, ports, numbers of up to five digits, versions, public hosts and images,
 well known products. So a reader who knows when something ran can still recognise it.
+
 The same name becomes the same pseudonym in every table, run and case that is made with the same key:
 `org-3f2a91bc/repo-91bc77de`. The digits belong to the name, the word before them to the column: in a command
 line the same repository is `name-91bc77de0a31`.

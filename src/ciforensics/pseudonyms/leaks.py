@@ -24,7 +24,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from ciforensics.display import visible
-from ciforensics.pseudonyms.own import words
+from ciforensics.pseudonyms import own
 from ciforensics.pseudonyms.pack import shared_files
 
 if TYPE_CHECKING:
@@ -108,27 +108,31 @@ def leaks(folder: str | os.PathLike[str], pseudonyms: _Known) -> list[Leak]:
 
 
 def _sorted_out(pseudonyms: _Known) -> _Names:
-    kept = {word.casefold() for word in pseudonyms.kept}
-    ordinary = words().union(*(re.findall(r"\w+", word) for word in kept))
-    names = _Names({}, {})
+    spelt: dict[str, str] = {}
     for name in pseudonyms.spellings:
-        for spelt in {name, visible(name)}:
-            low = spelt.casefold().strip()
-            if not low or re.fullmatch(r"\d{1,5}", low):
-                continue
-            if len(low) <= _SHORT or low in kept or _is_ordinary(low, ordinary):
-                if low not in kept:
-                    names.alone[low] = name
-                continue
-            names.anywhere[low] = name
-            if len(low) > 2 * _WHOLE:
-                names.anywhere[low[:_WHOLE]] = name
-    return names
+        for each in (name, visible(name)):
+            low = _paired(each).casefold().strip()
+            if low and not re.fullmatch(r"\d{1,5}", low):
+                spelt[low] = name
+                if len(low) > 2 * _WHOLE:
+                    spelt[low[:_WHOLE]] = name
+    kept = {word.casefold() for word in pseudonyms.kept}
+    ordinary = _standing_in("\n".join((own.text(), *kept)), list(spelt))
+    told_apart = {low for low in spelt if len(low) > _SHORT} - ordinary.keys()
+    return _Names(
+        anywhere={low: name for low, name in spelt.items() if low in told_apart},
+        alone={low: name for low, name in spelt.items() if low not in told_apart | kept},
+    )
 
 
-def _is_ordinary(name: str, ordinary: Iterable[str]) -> bool:
-    """`build image` can stand in a sentence of ours; `build/image` cannot."""
-    return all(not word or word in ordinary for word in re.split(r"[\W_]+", name)) and "/" not in name
+def _standing_in(text: str, needles: list[str]) -> dict[str, str]:
+    """Which of the needles stand in a text where no letter or digit adjoins them, and what is around."""
+    text = _paired(text)
+    found = {}
+    for hit in pl.Series([text]).str.extract_many(needles, overlapping=True)[0].unique():
+        if bounded := re.search(rf"(?<![^\W_]){re.escape(hit)}(?![^\W_])", text):
+            found[hit] = text[max(bounded.start() - 30, 0) : bounded.end() + 30]
+    return found
 
 
 def _search(path: Path, file: str, names: _Names) -> Iterator[Leak]:
@@ -142,17 +146,15 @@ def _search(path: Path, file: str, names: _Names) -> Iterator[Leak]:
     else:
         text = _PICTURE.sub("", path.read_text("utf-8", errors="replace"))
         if path.suffix in {".ipynb", ".json"}:
-            for string in _strings(json.loads(text)):
-                yield from _in_string(file, string, names)
+            strings = list(_strings(json.loads(text)))
+            text = "\n\n".join(strings)
+            cells = [*strings, *_CELL.findall(text)]  # a string can hold a page
+        elif path.suffix == ".csv":
+            cells = [field for row in csv.reader(text.splitlines()) for field in row]
         else:
-            yield from _in_text(file, "", text, names)
-            yield from _alone(file, _cells(path, text), names)
-
-
-def _in_string(file: str, string: str, names: _Names) -> Iterator[Leak]:
-    """A string of JSON can hold a page, or a table as text."""
-    yield from _in_text(file, "", string, names)
-    yield from _alone(file, [string, *_CELL.findall(string)], names)
+            cells = _CELL.findall(text)
+        yield from _in_text(file, "", text, names)
+        yield from _alone(file, cells, names)
 
 
 def _strings(node: Any) -> Iterator[str]:
@@ -172,14 +174,6 @@ def _strings(node: Any) -> Iterator[str]:
             yield from _strings(item)
 
 
-def _cells(path: Path, text: str) -> Iterator[str]:
-    if path.suffix == ".csv":
-        for row in csv.reader(text.splitlines()):
-            yield from row
-    else:
-        yield from _CELL.findall(text)
-
-
 def _layers(text: str) -> Iterator[str]:
     """A text as it stands, then without its escapes, until there are none."""
     for _ in range(5):
@@ -190,27 +184,24 @@ def _layers(text: str) -> Iterator[str]:
         text = plain
 
 
+def _paired(text: str) -> str:
+    """Halves of a letter that JSON spells as two escapes become one; a half on its own becomes a mark."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _unescaped(escape: re.Match[str]) -> str:
     return chr(int(escape[1], 16)) if escape[1] else escape[2]
 
 
 def _in_text(file: str, near: str, text: str, names: _Names) -> Iterator[Leak]:
-    needles = list(names.anywhere)
-    if not needles:
-        return
     for layer in _layers(text):
-        low = layer.casefold()
-        hits = pl.Series([low]).str.extract_many(needles, overlapping=True)[0]
-        for hit in hits.unique().sort():
-            bounded = re.search(rf"(?<![^\W_]){re.escape(hit)}(?![^\W_])", low)
-            if bounded:
-                around = low[max(bounded.start() - 30, 0) : bounded.end() + 30]
-                yield Leak(file, names.anywhere[hit], near or around)
+        for hit, around in _standing_in(layer.casefold(), list(names.anywhere)).items():
+            yield Leak(file, names.anywhere[hit], near or around)
 
 
 def _alone(file: str, cells: Iterable[str], names: _Names) -> Iterator[Leak]:
     for cell in cells:
         for layer in _layers(_TAG.sub("", cell)):
-            low = layer.casefold().strip()
+            low = _paired(layer).casefold().strip()
             if low in names.alone:
                 yield Leak(file, names.alone[low], cell)

@@ -24,17 +24,20 @@ _MADE_UP = ("fleet", "capture", "pseudonyms")
 
 
 @cache
+def text() -> str:
+    """All of it, in small letters."""
+    return "\n".join(_texts()).casefold()
+
+
+@cache
 def words() -> frozenset[str]:
-    """Every word, in lower case.
+    """Every word of it.
 
     Example:
         >>> "requests" in words(), "acme" in words()
         (True, False)
     """
-    found: set[str] = set()
-    for text in _texts():
-        found.update(re.findall(r"\w+", text.lower()))
-    return frozenset(found - {"acme"})
+    return frozenset(re.findall(r"\w+", text())) - {"acme"}  # whose repositories are our example
 
 
 def _texts() -> Iterator[str]:
