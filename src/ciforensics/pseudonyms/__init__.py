@@ -7,8 +7,8 @@ shifted), statuses, bytes, counts, ports, numbers of up to five digits, versions
 well known products. So a reader who knows when something ran can still recognise it.
 
 The same name becomes the same pseudonym in every table, run and case that is made with the same key:
-`org-3f2a91bc/repo-91bc77de`. The digits belong to the name, the word before them to the column: in a command
-line the same repository is `name-91bc77de0a31`.
+`org-3f2k9z/repo-91bcw7`. The digits belong to the name, the word before them to the column: in a command
+line the same repository is `name-91bcw70kd2`.
 """
 
 from __future__ import annotations

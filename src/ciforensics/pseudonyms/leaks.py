@@ -129,7 +129,8 @@ def _standing_in(text: str, needles: list[str]) -> dict[str, str]:
     """Which of the needles stand in a text where no letter or digit adjoins them, and what is around."""
     text = _paired(text)
     found = {}
-    for hit in pl.Series([text]).str.extract_many(needles, overlapping=True)[0].unique():
+    hits = pl.Series([text]).str.extract_many(needles, overlapping=True)[0].unique() if needles else ()
+    for hit in hits:
         if bounded := re.search(rf"(?<![^\W_]){re.escape(hit)}(?![^\W_])", text):
             found[hit] = text[max(bounded.start() - 30, 0) : bounded.end() + 30]
     return found

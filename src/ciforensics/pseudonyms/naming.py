@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote
 
 from ciforensics.errors import CiforensicsError
+from ciforensics.pseudonyms.addresses import nobodys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
 Renaming: TypeAlias = "Callable[[Namer, str], str]"
 """How a value of a column or under a key is renamed."""
 
-_DIGITS = {"name": 12, "runner": 12, "run": 12, "request": 12, "orchestration": 12, "log": 12}
-"""Hex digits of kinds that a case has a hundred thousand of; 8 where it has a few thousand."""
+_ALPHABET = "0123456789bcdfghjkmnpqrstvwxyz"  # no vowels: no words
+_SHORT, _LONG = 6, 10
+_MANY = ("name", "runner", "run", "request", "orchestration", "log")
+"""Kinds that a case can have a hundred thousand of, and so need the long pseudonyms."""
 
 _FOLDED = ("org", "repo", "host", "name")
-"""Kinds that one log writes in lower case, another as they are: `Org-3f2a91bc` is `org-3f2a91bc`."""
+"""Kinds that one log writes in lower case, another as they are: `Org-3f2k9z` is `org-3f2k9z`."""
 
 # Escapes of punctuation only part two names, as %2F does; an escape that could spell a letter belongs to one.
 _PUNCTUATION = "0[9ad]|2[0-46-9a-f]|3[a-f]|40|5[bd]|60|7[b-d]"
@@ -48,18 +51,6 @@ _VERSION = re.compile(r"(v?\d{1,5}(?:\.\d{1,5})+)([._~+-]?)(.*)", re.DOTALL)
 _HEX = re.compile(r"[0-9a-f]{12,}")
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)+[a-z]{2,63}")
-
-# Nobody has an address of 240.0.0.0/4. Private networks are shuffled within it, so no two pods can collide.
-_NETWORKS = {
-    ipaddress.ip_network("10.0.0.0/8"): ipaddress.ip_address("240.0.0.0"),
-    ipaddress.ip_network("127.0.0.0/8"): ipaddress.ip_address("241.0.0.0"),
-    ipaddress.ip_network("172.16.0.0/12"): ipaddress.ip_address("242.0.0.0"),
-    ipaddress.ip_network("100.64.0.0/10"): ipaddress.ip_address("243.0.0.0"),
-    ipaddress.ip_network("192.168.0.0/16"): ipaddress.ip_address("244.0.0.0"),
-    ipaddress.ip_network("169.254.0.0/16"): ipaddress.ip_address("245.0.0.0"),
-}
-_OTHERS = int(ipaddress.ip_address("248.0.0.0")), 27
-_DOCUMENTATION = int(ipaddress.ip_address("2001:db8::")), 96
 
 
 @cache
@@ -106,7 +97,7 @@ class Namer:
             return name
         folded = name.lower() if kind in _FOLDED else name
         prefix = kind.capitalize() if folded != name else kind
-        return self._remember(f"{prefix}-{self._hex(folded)[: _DIGITS.get(kind, 8)]}", name)
+        return self._remember(f"{prefix}-{self._digits(folded)[: _LONG if kind in _MANY else _SHORT]}", name)
 
     def repo(self, name: str) -> str:
         """`owner/name`, each with a pseudonym of its own."""
@@ -141,7 +132,7 @@ class Namer:
         stem, *ends = name.split(".")
         known = [end for end in ends if end.lower() in public("extensions")]
         self.spellings |= {path, name, stem}
-        return ".".join([self._remember(f"log-{self._hex(path)[:12]}", path), *known])
+        return ".".join([self._remember(f"log-{self._digits(path)}", path), *known])
 
     def text(self, text: str, *, words: frozenset[str] = frozenset()) -> str:
         """A text with a pseudonym for every word that is not public.
@@ -176,23 +167,15 @@ class Namer:
             return address
         if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
             return self._remember(f"::ffff:{self.address(str(ip.ipv4_mapped))}", address)
-        start, bits = _OTHERS if ip.version == 4 else _DOCUMENTATION
-        number = int(self._hex(str(ip)), 16) % (1 << bits)
-        for network, own in _NETWORKS.items():
-            if ip in network:
-                start, bits = int(own), 32 - network.prefixlen
-                number = self._shuffle(int(ip) % (1 << bits), bits)
         self.spellings.add(address)
-        return self._remember(str(ipaddress.ip_address(start + number)), str(ip))
+        return self._remember(str(nobodys(ip, self._number)), str(ip))
 
-    def _shuffle(self, number: int, bits: int) -> int:
-        """A keyed permutation of the numbers below 2**bits (a Feistel network)."""
-        half = bits // 2
-        left, right = divmod(number, 1 << half)
-        for turn in range(4):
-            mixed = int(self._hex(f"{bits} {turn} {right}"), 16) % (1 << half)
-            left, right = right, left ^ mixed
-        return left << half | right
+    def _number(self, text: str) -> int:
+        return int(self._hex(text), 16)
+
+    def _digits(self, text: str) -> str:
+        number = self._number(text)
+        return "".join(_ALPHABET[number // len(_ALPHABET) ** nth % len(_ALPHABET)] for nth in range(_LONG))
 
     def _hex(self, text: str) -> str:
         return hmac.digest(self._key, text.encode("utf-8", "surrogatepass"), "sha256").hex()
@@ -263,7 +246,7 @@ class Namer:
         behind = (".".join(labels[n:]) for n in range(1, len(labels)))
         suffix = next((each for each in behind if each in public("suffixes")), "example")
         self.spellings.add(host)
-        return self._remember(f"host-{self._hex(lower)[:8]}.{suffix}", lower)
+        return self._remember(f"host-{self._digits(lower)[:_SHORT]}.{suffix}", lower)
 
     def _is_public(self, core: str, words: frozenset[str] = frozenset()) -> bool:
         if sum(map(str.isdigit, core)) > 9:
