@@ -59,7 +59,7 @@ def attach(path: Path) -> duckdb.DuckDBPyConnection:
     # state, replaced file or not.
     con = duckdb.connect()
     try:
-        con.execute(f"ATTACH {_literal(str(path))} AS evidence (READ_ONLY); USE evidence")
+        con.execute(f"ATTACH {literal(str(path))} AS evidence (READ_ONLY); USE evidence")
     except duckdb.Error as error:
         con.close()
         raise _no_case(path, error) from error
@@ -110,12 +110,13 @@ def refresh(con: duckdb.DuckDBPyConnection) -> None:
 
 def _comment(con: duckdb.DuckDBPyConnection, table: Table) -> None:
     kind = "VIEW" if table.name == "requests" else "TABLE"
-    con.execute(f"COMMENT ON {kind} {table.name} IS {_literal(table.meaning)}")
+    con.execute(f"COMMENT ON {kind} {table.name} IS {literal(table.meaning)}")
     for column in table.columns:
-        con.execute(f'COMMENT ON COLUMN {table.name}."{column.name}" IS {_literal(column.comment)}')
+        con.execute(f'COMMENT ON COLUMN {table.name}."{column.name}" IS {literal(column.comment)}')
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
+    """Text as SQL writes it, for statements that take no bound values."""
     return "'" + text.replace("'", "''") + "'"
 
 
