@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -53,6 +53,13 @@ def report(
     summary: Annotated[
         Path | None, typer.Option(help="Append what was found to this file, in Markdown.", metavar="FILE")
     ] = None,
+    pseudonyms: Annotated[
+        bool,
+        typer.Option(
+            "--pseudonyms",
+            help="Pseudonyms instead of names, as one zip in DIR to pass on; keeps no history.",
+        ),
+    ] = False,
     source_name: SourceName = None,
     mapping: Map = None,
     timezone: Timezone = None,
@@ -65,35 +72,39 @@ def report(
     DIR/runs keeps each run: its pages, the notebooks as they were run, and its findings as JSON.
     Exit code 1: something failed, also a notebook; 3: a finding passes --fail-on.
     """
-    from ciforensics.report import report as write_report  # noqa: PLC0415 (Jupyter takes a second to import)
-    from ciforensics.report import summary as markdown  # noqa: PLC0415
-    from ciforensics.report import thresholds  # noqa: PLC0415
+    from ciforensics import report as reports  # noqa: PLC0415 (Jupyter takes a second to import)
+    from ciforensics.report import share, thresholds  # noqa: PLC0415
+    from ciforensics.report.summary import summary as markdown  # noqa: PLC0415
 
     limits = [thresholds.threshold(each) for each in fail_on or ()]
     beside = out_dir / "case.duckdb"
     case = case or (beside if paths or beside.exists() else Path("case.duckdb"))
-    parameters = cli_ingest.pairs(parameter, "-p")
     if paths:
-        options = cli_ingest.options(source_name, mapping, timezone, verify, max_uncompressed)
-        cli_ingest.read(paths, case, options)
-    made = write_report(
-        case,
-        out=out_dir,
-        only=only or (),
-        parameters=parameters,
-        since=since,
-        until=until,
-        repos=repo or (),
-        progress=cli_ingest.say,
-    )
+        reading = cli_ingest.options(source_name, mapping, timezone, verify, max_uncompressed)
+        cli_ingest.read(paths, case, reading)
+    options: dict[str, Any] = {
+        "only": only or (),
+        "parameters": cli_ingest.pairs(parameter, "-p"),
+        "since": since,
+        "until": until,
+        "repos": repo or (),
+        "progress": cli_ingest.say,
+    }
+    if pseudonyms:
+        shared = share.share(case, out=out_dir, **options)
+        made, index = shared.report, shared.zip
+        cli_ingest.say(f"{shared.mapping} says whom each pseudonym stands for: keep it")
+    else:
+        made = reports.report(case, out=out_dir, **options)
+        index = made.index
     passing = thresholds.passing(limits, made.run.findings, made.changes)
     if summary:
         with summary.open("a", encoding="utf-8") as file:
-            file.write(markdown.summary(made, passing))
+            file.write(markdown(made, passing))
     for error in made.errors.values():
         cli_ingest.say(str(error))
     for sentence in passing:
         cli_ingest.say(sentence)
-    out.print(Text(display.visible(str(made.index))), soft_wrap=True)
+    out.print(Text(display.visible(str(index))), soft_wrap=True)
     if made.errors or passing:
         raise typer.Exit(1 if made.errors else 3)

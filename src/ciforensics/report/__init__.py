@@ -95,7 +95,7 @@ def report(
     case, out = Path(case), Path(out)
     if not case.is_file():
         raise CiforensicsError(f"No case at {case}.", hint="make one with `ciforensics ingest`.")
-    given = {**(parameters or {}), **({"repos": ", ".join(_known(case, repos))} if repos else {})}
+    given = {**(parameters or {}), **({"repos": ", ".join(known_repos(case, repos))} if repos else {})}
     folder = Path(notebooks or shipped("notebooks"))
     plan = runner.plan(folder, only=only, parameters=given, case=case.name)
     wanted = time_range(case, since=since, until=until)
@@ -154,7 +154,8 @@ def _files(case: Path) -> list[dict[str, Any]]:
         return [dict(zip(names, row, strict=True)) for row in rows.fetchall()]
 
 
-def _known(case: Path, repos: Sequence[str]) -> Sequence[str]:
+def known_repos(case: Path, repos: Sequence[str]) -> Sequence[str]:
+    """The repositories as they were given; raises where the case does not name one of them."""
     with connect(case) as con:
         found = con.execute(
             " UNION ".join(
