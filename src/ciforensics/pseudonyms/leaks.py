@@ -5,9 +5,10 @@ the text as it stands and with every layer of escapes (HTML, percent, JSON) take
 
 Some names cannot be told from our own text: a workflow `CI`, a job `build`, anything of one to three letters.
 Those that ciforensics and the notebooks write themselves, that the case holds as public words, or that are so
-short, are looked for only where data stands alone: as the whole of a table's cell, a JSON string or a CSV
-field. Even there the words that the case itself shows as they are (`build`, docker's command) prove nothing,
-nor do numbers of up to five digits. Pictures are not read: charts are drawn from the pseudonymised case.
+short, are looked for only where data stands alone: as the whole of a table's cell, a JSON value or a CSV
+field. Even there three things prove nothing: words that the case itself shows as they are (`build`, docker's
+command), those that we too write alone (`requests`, a unit) and numbers of up to five digits. Pictures are
+not read: charts are drawn from the pseudonymised case.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ _SHORT = 3
 _WHOLE = 40
 """Of a longer name its beginning is looked for as well: pages cut long texts."""
 
-_PICTURE = re.compile(r"data:image/(?:png|jpeg);base64,[A-Za-z0-9+/=\s]*")
+_PICTURES = ("image/png", "image/jpeg")
+_PICTURE = re.compile(
+    r'(?:data:image/(?:png|jpeg);base64,|"image/(?:png|jpeg)": ?")(?:[A-Za-z0-9+/=\s]|\\n)*'
+)
 _CELL = re.compile(r"<t[dh]\b[^>]*>(.*?)</t[dh]>", re.DOTALL | re.IGNORECASE)
 _TAG = re.compile(r"<[^>]*>")
 _JSON_ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/]))')
@@ -121,7 +125,7 @@ def _sorted_out(pseudonyms: _Known) -> _Names:
     told_apart = {low for low in spelt if len(low) > _SHORT} - ordinary.keys()
     return _Names(
         anywhere={low: name for low, name in spelt.items() if low in told_apart},
-        alone={low: name for low, name in spelt.items() if low not in told_apart | kept},
+        alone={low: name for low, name in spelt.items() if low not in told_apart | kept | own.terms()},
     )
 
 
@@ -145,34 +149,33 @@ def _search(path: Path, file: str, names: _Names) -> Iterator[Leak]:
     elif path.suffix not in _TEXT:
         yield Leak(file, "a kind of file that cannot be searched", file)
     else:
-        text = _PICTURE.sub("", path.read_text("utf-8", errors="replace"))
+        whole = path.read_text("utf-8", errors="replace")
+        text = _PICTURE.sub("", whole)
         if path.suffix in {".ipynb", ".json"}:
-            strings = list(_strings(json.loads(text)))
-            text = "\n\n".join(strings)
-            cells = [*strings, *_CELL.findall(text)]  # a string can hold a page
+            values = list(_values(json.loads(whole)))
+            cells = [*values, *_CELL.findall("\n\n".join(values))]  # a value can hold a page
+            text = "\n\n".join((text, *values))
         elif path.suffix == ".csv":
-            cells = [field for row in csv.reader(text.splitlines()) for field in row]
+            cells = [field for row in csv.reader(whole.splitlines()) for field in row]
         else:
             cells = _CELL.findall(text)
         yield from _in_text(file, "", text, names)
         yield from _alone(file, cells, names)
 
 
-def _strings(node: Any) -> Iterator[str]:
-    """Every string of a JSON document; pictures are left out."""
+def _values(node: Any) -> Iterator[str]:
+    """Every text of a JSON document that is no key; pictures are left out."""
     if isinstance(node, str):
         yield node
     elif isinstance(node, dict):
         for name, value in node.items():
-            yield name
-            if name not in {"image/png", "image/jpeg"}:
-                yield from _strings(value)
+            if name not in _PICTURES:
+                yield from _values(value)
     elif isinstance(node, list):
-        # A notebook keeps a text as a list of lines.
-        lines = "".join(node) if node and all(isinstance(item, str) for item in node) else None
-        yield from [lines] if lines is not None else []
+        if node and all(isinstance(item, str) for item in node):
+            yield "".join(node)  # a notebook keeps a text as a list of lines
         for item in node:
-            yield from _strings(item)
+            yield from _values(item)
 
 
 def _layers(text: str) -> Iterator[str]:

@@ -40,7 +40,23 @@ def words() -> frozenset[str]:
     return frozenset(re.findall(r"\w+", text())) - {"acme"}  # whose repositories are our example
 
 
-def _texts() -> Iterator[str]:
+@cache
+def terms() -> frozenset[str]:
+    """What it writes as a text of its own, e.g. the unit of a finding or a cell of a table.
+
+    Example:
+        >>> "requests" in terms(), "ci" in terms()
+        (True, False)
+    """
+    return frozenset(each.strip().casefold() for each in _texts())
+
+
+@cache
+def _texts() -> tuple[str, ...]:
+    return tuple(_read())
+
+
+def _read() -> Iterator[str]:
     for file in _files(resources.files("ciforensics")):
         text = file.read_text("utf-8")
         if not file.name.endswith(".py"):
