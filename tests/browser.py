@@ -82,7 +82,7 @@ class Tab:
         assert "exceptionDetails" not in answer, f"{script}: {answer['exceptionDetails']}"
         return answer["result"].get("value")
 
-    def until(self, script: str, *, seconds: float = 30) -> Any:
+    def until(self, script: str, *, seconds: float = 60) -> Any:
         """Waits until an expression is true, and returns its value."""
         end = time.monotonic() + seconds
         while not (value := self.run(script)):
