@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -282,6 +283,21 @@ def test_a_finding_that_passes_fail_on_ends_with_3_and_the_report_is_there(logs:
     summary = (logs.parent / "summary.md").read_text("utf-8")
     assert summary.count("# What the logs say") == 2, "it is appended, as GitHub's step summaries are"
     assert summary.count("## Over a threshold") == 1
+
+
+def test_a_report_with_pseudonyms_is_one_zip_and_who_is_who_stays_here(logs: Path) -> None:
+    done = run("report", "--out", "out", "--only", "00", "--only", "01", "--pseudonyms", cwd=logs.parent)
+    assert done.returncode == 0, done.stderr
+    (packed,) = (logs.parent / "out").iterdir()
+    assert done.stdout == f"{packed.relative_to(logs.parent)}\n"
+    with zipfile.ZipFile(packed) as files:
+        names = files.namelist()
+        text = "\n".join(files.read(name).decode() for name in names)
+    assert names[0] == "index.html"
+    assert "acme" not in text
+    mapping = logs.parent / "case.duckdb.pseudonyms.csv"
+    assert mapping.stat().st_mode & 0o077 == 0
+    assert "acme" in mapping.read_text("utf-8")
 
 
 def test_a_wrong_fail_on_is_refused_before_anything_runs(logs: Path) -> None:
