@@ -3,7 +3,7 @@
 -- told apart where pods are. `whole`: the events cover all of it; not so where a container of its own was not seen to be
 -- created and to end, or where its run began before the events or went on after them. Jobs without an event are not
 -- listed: nobody knows whether they created none or ran where no events are kept.
-CREATE OR REPLACE VIEW containers_per_job AS
+CREATE OR REPLACE MACRO containers_per_job(p_repos := '') AS TABLE
 WITH named AS (
     SELECT ci_repo, workflow, job, run_id, pod
     FROM docker_events
@@ -37,4 +37,5 @@ CROSS JOIN (SELECT min(ts) AS first_ts, max(ts) AS last_ts FROM docker_events) A
 LEFT JOIN made AS m
     ON m.run_id = n.run_id AND m.job IS NOT DISTINCT FROM n.job AND m.pod IS NOT DISTINCT FROM n.pod
 LEFT JOIN seen AS s ON s.run_id = n.run_id
+WHERE p_repos = '' OR list_contains(string_split(lower(replace(p_repos, ' ', '')), ','), lower(n.ci_repo))
 ORDER BY containers DESC, n.ci_repo, n.workflow, n.job, n.run_id, n.pod;

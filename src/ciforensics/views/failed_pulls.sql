@@ -13,8 +13,7 @@ FROM (
         count(*) FILTER (WHERE outcome = 'no event') AS no_event,
         count(DISTINCT run_id) FILTER (WHERE outcome IN ('failed', 'no event')) AS runs,
         string_agg(DISTINCT run_id, ', ' ORDER BY run_id) FILTER (WHERE outcome IN ('failed', 'no event')) AS run_ids
-    FROM pull_outcomes(p_window_s := p_window_s)
-    WHERE p_repos = '' OR list_contains(string_split(replace(p_repos, ' ', ''), ','), ci_repo)
+    FROM pull_outcomes(p_window_s := p_window_s, p_repos := p_repos)
     GROUP BY ci_repo, workflow, image, image_tag, image_digest
 ) AS counted
 WHERE failed + no_event > 0

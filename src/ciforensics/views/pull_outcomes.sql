@@ -6,7 +6,7 @@
 -- hung (`no event`) only where docker's events are known to cover place and time: they hold image events of this run, this
 -- runner or another one of its scale set (same name up to Kubernetes' five last characters), in files that begin before the
 -- pull and go on for the window after it. All else `cannot tell`; `why` says which.
-CREATE OR REPLACE MACRO pull_outcomes(p_window_s := 600) AS TABLE
+CREATE OR REPLACE MACRO pull_outcomes(p_window_s := 600, p_repos := '') AS TABLE
 WITH image_events AS (
     SELECT DISTINCT file_id, regexp_replace(pod, '-[a-z0-9]{5}$', '') AS runners, run_id
     FROM docker_events
@@ -98,4 +98,5 @@ SELECT
     END AS why,
     round(event_after_s, 3) AS event_after_s, next_command, round(next_after_s, 3) AS next_after_s
 FROM judged
+WHERE p_repos = '' OR list_contains(string_split(lower(replace(p_repos, ' ', '')), ','), lower(ci_repo))
 ORDER BY ts, file_id, line_no;
