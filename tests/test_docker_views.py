@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ciforensics import connect
+from ciforensics.case.narrow import Range, narrow
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import duckdb
 
 Case = Callable[..., "duckdb.DuckDBPyConnection"]
@@ -134,6 +138,18 @@ def test_where_no_events_cover_the_pull_nobody_is_accused(case: Case, events: st
     ((outcome, said),) = con.sql("SELECT outcome, why FROM pull_outcomes").fetchall()
     assert outcome == "cannot tell"
     assert why in said
+
+
+def test_a_case_narrowed_to_a_range_does_not_accuse_a_pull_whose_event_is_outside(
+    case: Case, tmp_path: Path
+) -> None:
+    case(wrapper=command(10, f"pull {GOLANG}"), events=COVERED + event(14, "pull", GOLANG))
+    after = Range(datetime(2026, 11, 24, 3, 1), None)
+    narrow(tmp_path / "case.duckdb", tmp_path / "narrow.duckdb", to=after)
+    with connect(tmp_path / "narrow.duckdb") as con:
+        assert con.sql("SELECT outcome, why FROM pull_outcomes").fetchall() == [
+            ("cannot tell", "before docker events begin")
+        ]
 
 
 def test_without_any_docker_events_only_an_exit_code_can_tell(case: Case) -> None:

@@ -4,23 +4,29 @@
 -- wrapper names no runner, within `p_window_s`; one event speaks for one pull, the nearest without one before it (brackets,
 -- as in `unauthorized`). Where the log does not name the image, any pull event does. A pull without such an event failed or
 -- hung (`no event`) only where docker's events are known to cover place and time: they hold image events of this run, this
--- runner or another one of its scale set (same name up to Kubernetes' five last characters), in files that begin before the
--- pull and go on for the window after it. All else `cannot tell`; `why` says which.
+-- runner or another one of its scale set (same name up to Kubernetes' five last characters), in files whose events begin before
+-- the pull and go on for the window after it. All else `cannot tell`; `why` says which.
 CREATE OR REPLACE MACRO pull_outcomes(p_window_s := 600, p_repos := '') AS TABLE
 WITH image_events AS (
     SELECT DISTINCT file_id, regexp_replace(pod, '-[a-z0-9]{5}$', '') AS runners, run_id
     FROM docker_events
     WHERE type = 'image'
 ),
+event_files AS (
+    -- Not files' own times, which stay when a case is narrowed to a range.
+    SELECT file_id, min(ts) AS first_ts, max(ts) AS last_ts FROM docker_events GROUP BY file_id
+),
 runner_sets AS (
     SELECT e.runners, min(f.first_ts) AS first_ts, max(f.last_ts) AS last_ts
-    FROM image_events AS e JOIN files AS f ON f.file_id = e.file_id
+    FROM image_events AS e
+    JOIN event_files AS f ON f.file_id = e.file_id
     WHERE e.runners IS NOT NULL
     GROUP BY e.runners
 ),
 runs AS (
     SELECT e.run_id, min(f.first_ts) AS first_ts, max(f.last_ts) AS last_ts
-    FROM image_events AS e JOIN files AS f ON f.file_id = e.file_id
+    FROM image_events AS e
+    JOIN event_files AS f ON f.file_id = e.file_id
     WHERE e.run_id IS NOT NULL
     GROUP BY e.run_id
 ),
