@@ -10,9 +10,12 @@ import polars as pl
 
 from ciforensics.charts import drawing
 from ciforensics.charts.drawing import Chart
+from ciforensics.charts.tooltips import tips
 from ciforensics.display import sentence, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ciforensics.display import Data
 
 _QUANTILES = ("p10", "p25", "median", "p75", "p90")
@@ -56,24 +59,27 @@ def spread(
     frame = frame.sort("n", "label", descending=[True, False], nulls_last=True)
     kept, more = frame.head(top), max(frame.height - top, 0)
     lanes, labels = drawing.fold(kept, "label", by="n", most=top)
-    lanes = lanes.with_columns(text=pl.struct("median", "n").map_elements(_noted, return_dtype=pl.String))
+    lanes = lanes.with_columns(
+        text=pl.Series([f"{_short(row['median'])} ({row['n']:,.0f})" for row in lanes.iter_rows(named=True)]),
+        said=pl.Series([_said(row, count) for row in lanes.iter_rows(named=True)]),
+    )
     tail = f"; {more:,} smaller ones are not drawn" if more else ""
-    spec = _lanes(lanes, labels, x_title=x_title, logarithmic=logarithmic).properties(
+    pointed = tips(label=label, said=x_title)
+    spec = _lanes(lanes, labels, x_title=x_title, logarithmic=logarithmic, pointed=pointed).properties(
         title=drawing.titled(title, subtitle + tail)
     )
-    said = ", ".join(
-        f"{row['label']} median {_short(row['median'])}, middle 80 % from {_short(row['p10'])} to "
-        f"{_short(row['p90'])} ({row['n']:,.0f} {count})"
-        for row in lanes.iter_rows(named=True)
-    )
+    said = ", ".join(f"{name} {words}" for name, words in lanes.select("label", "said").rows())
     return Chart(spec, sentence("{t} {what}: ", t=title, what=x_title).text + f"{said}{tail}.")
 
 
-def _lanes(frame: pl.DataFrame, labels: list[str], *, x_title: str, logarithmic: bool) -> Any:
+def _lanes(
+    frame: pl.DataFrame, labels: list[str], *, x_title: str, logarithmic: bool, pointed: list[alt.Tooltip]
+) -> Any:
     if logarithmic:
         frame = frame.with_columns(pl.col(_QUANTILES).clip(_LEAST))
     x: Any = partial(alt.X, title=visible(x_title), **(_factors(frame) if logarithmic else _steps()))
-    base = alt.Chart(frame).encode(y=alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(grid=False)))
+    lanes = alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(grid=False))
+    base = alt.Chart(frame).encode(y=lanes, tooltip=pointed)
     return alt.layer(
         base.mark_rule(strokeWidth=2, color=drawing.BLUE).encode(x=x("p10:Q"), x2="p90:Q"),
         base.mark_bar(height=14, color=drawing.SKY).encode(x=x("p25:Q"), x2="p75:Q"),
@@ -102,8 +108,9 @@ def _factors(frame: pl.DataFrame) -> dict[str, Any]:
     return {"scale": alt.Scale(type="log", domain=[rungs[0], max(rungs[-1], most)], nice=False), "axis": axis}
 
 
-def _noted(row: dict[str, float]) -> str:
-    return f"{_short(row['median'])} ({row['n']:,.0f})"
+def _said(row: Mapping[str, Any], count: str) -> str:
+    low, high = _short(row["p10"]), _short(row["p90"])
+    return f"median {_short(row['median'])}, middle 80 % from {low} to {high} ({row['n']:,.0f} {count})"
 
 
 def _short(value: float) -> str:
