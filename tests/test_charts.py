@@ -286,3 +286,28 @@ def test_the_look_stays_out_of_charts_that_are_not_ours() -> None:
 def test_a_column_that_is_not_there_is_an_error(wrong: str) -> None:
     with pytest.raises((pl.exceptions.ColumnNotFoundError, duckdb.BinderException)):
         charts.over_time(duckdb.sql("SELECT 1 AS n"), x=wrong, y="n", title="?", y_title="?")
+
+
+def _lane(job: str, jobs: int, median: float) -> dict[str, Any]:
+    return {"job": job, "jobs": jobs, "p10": 1, "p25": 2, "median": median, "p75": 5, "p90": 9}
+
+
+def test_a_spread_has_a_lane_for_each_group_and_says_how_many_are_not_drawn() -> None:
+    rows = pl.DataFrame([_lane("few", 2, 3), _lane("many", 40, 4), _lane("none", 0, 3), _lane("one", 1, 3)])
+    options: dict[str, Any] = {"label": "job", "count": "jobs", "title": "How many?", "x_title": "containers"}
+    chart = charts.spread(rows, top=2, **options)
+    assert chart.alt == (
+        "How many? containers: many median 4, middle 80 % from 1 to 9 (40 jobs), "
+        "few median 3, middle 80 % from 1 to 9 (2 jobs); 1 smaller ones are not drawn."
+    )
+    assert _is_png(chart)
+    assert charts.spread(rows.head(0), **options).alt == "How many? No rows."
+
+
+@pytest.mark.parametrize("longest", [0.0, 0.4, 3e6, 9e9])
+def test_a_logarithmic_spread_takes_any_length(longest: float) -> None:
+    rows = pl.DataFrame([_lane("a", 3, 3) | dict.fromkeys(("p10", "p25"), 0.0)])
+    rows = rows.with_columns(p75=pl.lit(longest), p90=pl.lit(longest), median=pl.lit(0.0))
+    assert _is_png(
+        charts.spread(rows, label="job", count="jobs", title="Long?", x_title="s", logarithmic=True)
+    )

@@ -58,6 +58,9 @@ DEFINITIONS = {
             "golden_unauthorized_share", "04", "of the golden requests, those answered 401", "share", 0.01
         ),
         Definition("too_old", "04", "requests of images that are tagged, but too old", "requests", 0),
+        Definition("failed_pulls", "05", "pulls of a workflow that failed or hung", "pulls", 0),
+        Definition("containers_per_job", "05", "containers that a job creates, median", "containers"),
+        Definition("out_of_memory", "05", "containers of a workflow that ran out of memory", "containers", 0),
     )
 }
 """The findings that there are, by id."""

@@ -14,6 +14,7 @@ from ciforensics.charts import drawing
 from ciforensics.charts.attribution import clues
 from ciforensics.charts.calibration import expected_counts, intervals, reliability
 from ciforensics.charts.drawing import Chart
+from ciforensics.charts.spread import spread
 from ciforensics.charts.times import over_time, rates
 from ciforensics.charts.tooltips import tips
 from ciforensics.display import Data, sentence, visible
@@ -27,6 +28,7 @@ __all__ = [
     "ranked",
     "rates",
     "reliability",
+    "spread",
     "timeline",
 ]
 

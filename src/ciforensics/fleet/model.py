@@ -102,6 +102,7 @@ class Workflow:
         pull_fails: in which share of the builds that pull fails, which ends the job.
         oom: in which share of the runs the container runs out of memory.
         execs: command that is run in the container with docker exec.
+        services: images that its tests start containers of, without the docker client.
     """
 
     repo: str
@@ -117,6 +118,7 @@ class Workflow:
     pull_fails: float = 0.0
     oom: float = 0.0
     execs: str = ""
+    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

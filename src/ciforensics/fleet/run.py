@@ -29,6 +29,7 @@ from ciforensics.fleet.model import (
     Request,
     Tunnel,
 )
+from ciforensics.fleet.services import service_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +64,9 @@ def simulate(parameters: Parameters) -> Fleet:
     requests = [request for request in requests if 0 <= request.at < end]
     tunnels = [*_tunnels(requests, builds, rng), *_probes(parameters, rng)]
     invocations = [invocation for build in builds for invocation in _invocations(build, rng)]
-    events = [event for build in builds if build.pool.engine for event in _events(build, rng)]
+    watched = [build for build in builds if build.pool.engine]
+    events = [event for build in watched for event in _events(build, rng)]
+    events += [event for build in watched if build.pulled for event in service_events(build, rng)]
     return Fleet(
         parameters,
         builds,

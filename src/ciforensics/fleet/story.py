@@ -15,6 +15,7 @@ sent a CSV of the morning of 17 March 2026. All runners sit behind one address. 
 - **acme/legacy-erp** runs on old machines without the wrapper: the CSV has its 401s, and no log says whose.
 - **acme/agent** fetches by libgit2, **acme/ml-models** by LFS and pip, **acme/docs** needs nothing private.
 - **acme/gateway** pulls its base image first; a pull that fails is in the wrapper and leaves no docker event.
+- Some tests start databases without the docker client: only docker's events know those pulls and containers.
 - Beside the builds a cron job polls acme/gitops, and a release bot asks the API with an expired token.
 - mitmproxy sees the pods of one node only, and was down from 09:12 to 09:42.
 - The Dockerfiles were scanned when it was over: acme/payments pins stock images by digest, so none is golden.
@@ -66,6 +67,8 @@ LISTED = ("arc-lab", "arc-next")
 
 ARC = ("arc-lab", "arc-main", "arc-main")
 MIRROR, GO_PROXY, PYPI = "mirror.acme.example:443", "proxy.golang.org:443", "pypi.org:443"
+POSTGRES = "mirror.acme.example/library/postgres:16-alpine"
+FIXTURES = f"ghcr.io/acme/fixtures@sha256:{'5d41402abc4b2a76' * 4}"
 DEBIAN = "http://deb.debian.org/debian/dists/bookworm/InRelease"
 
 
@@ -85,6 +88,7 @@ WORKFLOWS = (
         _needs("payments", "libcore", "libauth", "libproto", "liblog"),
         (*ARC, "arc-next"),
         hosts=(MIRROR, GO_PROXY),
+        services=(POSTGRES, "redis:7.4-alpine"),
     ),
     Workflow("acme/web", "Build and test", "image", 4, STOCK, _needs("web", "libcore", "libui"), ARC),
     Workflow("acme/search", "Reindex", "run", 3.5, STOCK, _needs("search", "libcore", "libproto"), ARC),
@@ -109,6 +113,7 @@ WORKFLOWS = (
         ),
         ("arc-lab", "arc-main", "arc-next"),
         hosts=(MIRROR, GO_PROXY),
+        services=(POSTGRES,),
     ),
     Workflow("acme/mobile", "Beta", "apk", 3, TOO_OLD, _needs("mobile", "libproto", "libui", "libauth"), ARC),
     Workflow(
@@ -130,6 +135,7 @@ WORKFLOWS = (
         (*ARC, "arc-dind"),
         migrates=(3, GOLDEN),
         hosts=(MIRROR, GO_PROXY),
+        services=(POSTGRES, "redis:7.4-alpine"),
     ),
     Workflow(
         "acme/legacy-erp",
@@ -184,6 +190,7 @@ WORKFLOWS = (
         base="mirror.acme.example/library/golang:1.24-bookworm",
         pull_fails=0.2,
         execs="/bin/sh -c migrate --user ci --password hunter2 up",
+        services=(POSTGRES, "nats:2.10-alpine", FIXTURES),
     ),
 )
 

@@ -18,6 +18,10 @@ held AS (
         (SELECT count(DISTINCT source) FROM files WHERE rows > 0) AS n_sources,
         (SELECT count(DISTINCT source) FROM file_status) > 1 AS two_observers,
         (SELECT count(*) FROM builds) > 0 AS builds,
+        (SELECT count(*) FROM invocations) > 0 AS commands,
+        (SELECT count(exit_code) FROM invocations WHERE command = 'pull') > 0 AS exit_codes,
+        (SELECT count(*) FROM docker_events) > 0 AS docker_events,
+        (SELECT count(run_id) FROM docker_events) > 0 AS events_of_runs,
         (SELECT count(*) FROM store.urls WHERE service IN ('git-upload-pack', 'git-receive-pack')) > 0 AS git,
         (SELECT count(*) FROM store.user_agents WHERE client IS NOT NULL) > 0 AS clients,
         (SELECT count(*) FROM invocations WHERE orchestration_id IS NOT NULL) > 0
@@ -81,5 +85,19 @@ FROM (
         CASE WHEN other_answers OR NOT requests THEN 'git requests with their user agent'
             ELSE 'what got no 401: golden images do not show up among 401s alone' END
     FROM observed, held
+    UNION ALL
+    SELECT '05', 6, 'What does docker do?',
+        CASE WHEN NOT (docker_events OR commands) THEN 'no' WHEN events_of_runs THEN 'yes' ELSE 'partly' END,
+        'docker_events that name the run',
+        CASE WHEN docker_events THEN 'whose pulls and containers they are' ELSE 'pulls, containers, exit codes, out of memory' END
+    FROM held
+    UNION ALL
+    SELECT '05', 7, 'Which pulls failed or hung?',
+        CASE WHEN NOT commands THEN 'no' WHEN exit_codes THEN 'yes' WHEN docker_events THEN 'partly' ELSE 'no' END,
+        CASE WHEN commands THEN 'docker_wrapper that waits (exit_code), or docker_events of the same runners'
+            ELSE 'docker_wrapper' END,
+        CASE WHEN commands THEN 'how a pull ended; without exit codes a missing event is the only sign'
+            ELSE 'the pulls that were asked for: one that fails leaves no event' END
+    FROM held
 ) AS questions
 ORDER BY place;
