@@ -57,6 +57,11 @@ DEFINITIONS = {
             "golden_unauthorized_share", "04", "of the golden requests, those answered 401", "share", 0.01
         ),
         Definition("too_old", "04", "requests of images that are tagged, but too old", "requests", 0),
+        Definition(
+            "past_mirror_share", "06", "of the bytes down from registries, those past the mirror", "share"
+        ),
+        Definition("unexpected_destination", "06", "tunnels to where nobody would expect them", "tunnels"),
+        Definition("denied_tunnels", "06", "tunnels that the proxy denied", "tunnels"),
     )
 }
 """The findings that there are, by id."""

@@ -18,6 +18,7 @@ held AS (
         (SELECT count(DISTINCT source) FROM files WHERE rows > 0) AS n_sources,
         (SELECT count(DISTINCT source) FROM file_status) > 1 AS two_observers,
         (SELECT count(*) FROM builds) > 0 AS builds,
+        (SELECT count(*) FROM tunnels) > 0 AS tunnelled,
         (SELECT count(*) FROM store.urls WHERE service IN ('git-upload-pack', 'git-receive-pack')) > 0 AS git,
         (SELECT count(*) FROM store.user_agents WHERE client IS NOT NULL) > 0 AS clients,
         (SELECT count(*) FROM invocations WHERE orchestration_id IS NOT NULL) > 0
@@ -81,5 +82,11 @@ FROM (
         CASE WHEN other_answers OR NOT requests THEN 'git requests with their user agent'
             ELSE 'what got no 401: golden images do not show up among 401s alone' END
     FROM observed, held
+    UNION ALL
+    SELECT '06', 7, 'Where do the bytes go?',
+        CASE WHEN NOT tunnelled THEN 'no' WHEN holders THEN 'yes' ELSE 'partly' END,
+        CASE WHEN tunnelled THEN 'squid with run_id, or pods and jobs' ELSE 'squid' END,
+        CASE WHEN tunnelled THEN 'which workflow opened a tunnel' ELSE 'tunnels, with their hosts and bytes' END
+    FROM held
 ) AS questions
 ORDER BY place;
