@@ -701,7 +701,14 @@ def test_a_silence_while_the_others_are_busy_is_a_gap_even_of_a_source_that_is_o
 def test_what_a_case_can_answer_depends_on_what_is_in_it(con: duckdb.DuckDBPyConnection) -> None:
     query = "SELECT answer FROM answerable"
     saw(con, "1 GET web 401")
-    assert ask(con, query) == ["yes", "no", "no", "no", "no", "no"]  # golden images do not show among 401s alone
+    assert ask(con, query) == [
+        "yes",
+        "no",
+        "no",
+        "no",
+        "no",
+        "no",
+    ]  # golden images do not show among 401s alone
     file_id = file(con, "docker_wrapper", [at(1)])
     build = {"source": "docker_wrapper", "file_id": file_id, "line_no": 1, "ts": at(1), "command": "build"}
     insert(con, "invocations", [build])
