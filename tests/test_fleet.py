@@ -242,6 +242,20 @@ def test_squid_leaves_probes_a_broken_record_and_jobs_in_some_metadata() -> None
     assert any(row["authority"].startswith("http://deb.debian.org/") for row in good)
 
 
+def test_squids_log_tells_where_images_came_from_and_what_nobody_expects() -> None:
+    good, _ = objects("squid-connect.jsonl")
+    nine = int(DAY.replace(hour=9).timestamp())
+    late = {row["authority"] for row in good if int(row["ts"]) >= nine}
+    hub = [int(row["ts"]) < nine for row in good if row["authority"] == "registry-1.docker.io:443"]
+    mirror = [int(row["ts"]) < nine for row in good if row["authority"] == "mirror.acme.example:443"]
+    assert sum(hub) > len(hub) / 2
+    assert sum(mirror) < len(mirror) / 2
+    assert {"ghcr.io:443", "[2001:db8:7::15]:443", "203.0.113.77:8443", "paste.example.net:443"} <= late
+    denied = [row["podmeta"]["repo"] for row in good if row.get("result") == "TCP_DENIED"]
+    assert len(denied) > 3
+    assert set(denied) == {"acme/payments"}
+
+
 def test_the_wrapper_is_whole_but_for_quotes_and_one_line_that_was_cut() -> None:
     good, bad = objects("docker-wrapper.1.jsonl.gz")
     later, worse = objects("docker-wrapper.jsonl")

@@ -61,6 +61,11 @@ DEFINITIONS = {
         Definition("failed_pulls", "05", "pulls of a workflow that failed or hung", "pulls", 0),
         Definition("containers_per_job", "05", "containers that a job creates, median", "containers"),
         Definition("out_of_memory", "05", "containers of a workflow that ran out of memory", "containers", 0),
+        Definition(
+            "past_mirror_share", "06", "of the bytes down from registries, those past the mirror", "share"
+        ),
+        Definition("unexpected_destination", "06", "tunnels to where nobody would expect them", "tunnels"),
+        Definition("denied_tunnels", "06", "tunnels that the proxy denied", "tunnels"),
     )
 }
 """The findings that there are, by id."""

@@ -99,12 +99,17 @@ def mitmproxy(fleet: Fleet) -> list[str]:
 
 
 def squid(fleet: Fleet) -> list[str]:
-    """Squid's `connect_bytes` logformat: numbers as strings, whole seconds at the tunnel's end."""
+    """Squid's `connect_bytes` logformat: numbers as strings, whole seconds at the tunnel's end.
+
+    Where the helper knows the job, the format has method and status too, which the notes' lacks.
+    """
     return [_squid_line(fleet, tunnel) for tunnel in fleet.tunnels]
 
 
 def _squid_line(fleet: Fleet, tunnel: Tunnel) -> str:
-    meta = "-"  # what Squid prints for no answer: not JSON
+    meta, ended = "-", ""  # what Squid prints for no answer: not JSON
+    if tunnel.build and tunnel.build.pool.helper == "job":
+        ended = f'"method":"CONNECT","status":"{tunnel.status}","result":"{tunnel.result}",'
     if tunnel.build and tunnel.known:
         build = tunnel.build
         said = {"pod": build.pod, "namespace": "arc-runners", "node": build.node}
@@ -112,7 +117,7 @@ def _squid_line(fleet: Fleet, tunnel: Tunnel) -> str:
     at = int(_moment(fleet, tunnel.until).timestamp())
     return (
         f'{{"ts":"{at}","client_ip":"{tunnel.ip}","authority":"{tunnel.authority}",'
-        f'"bytes_up":"{tunnel.up}","bytes_down":"{tunnel.down}","podmeta":{meta}}}'
+        f'"bytes_up":"{tunnel.up}","bytes_down":"{tunnel.down}",{ended}"podmeta":{meta}}}'
     )
 
 

@@ -218,6 +218,8 @@ class Tunnel:
     down: int
     known: bool
     build: Build | None
+    result: str = "TCP_TUNNEL"
+    status: int = 200
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,9 @@ sent a CSV of the morning of 17 March 2026. All runners sit behind one address. 
 - **acme/gateway** pulls its base image first; a pull that fails is in the wrapper and leaves no docker event.
 - Some tests start databases without the docker client: only docker's events know those pulls and containers.
 - Beside the builds a cron job polls acme/gitops, and a release bot asks the API with an expired token.
+- Until 09:00 only acme/ledger and acme/gateway pull through the registry mirror, then all do but acme/mobile,
+  whose base image is on ghcr.io; now and then a daemon goes past the mirror after all.
+- acme/ml-models sends megabytes to a bare address, and telemetry of acme/payments is denied by Squid.
 - mitmproxy sees the pods of one node only, and was down from 09:12 to 09:42.
 - The Dockerfiles were scanned when it was over: acme/payments pins stock images by digest, so none is golden.
 - Somebody saved the jobs and the pods of arc-lab and arc-next, which link an address and a run.
@@ -30,6 +33,7 @@ from datetime import UTC, datetime, timedelta
 
 from ciforensics.fleet import logs
 from ciforensics.fleet.dockerfiles import dockerfile_scan
+from ciforensics.fleet.egress import MIRROR, with_egress
 from ciforensics.fleet.model import Background, Client, Errand, Fleet, Parameters, Pool, Workflow
 from ciforensics.fleet.run import simulate
 
@@ -66,7 +70,7 @@ LISTED = ("arc-lab", "arc-next")
 """Pools whose jobs and pods somebody saved: GitHub's API and kubectl forget them soon."""
 
 ARC = ("arc-lab", "arc-main", "arc-main")
-MIRROR, GO_PROXY, PYPI = "mirror.acme.example:443", "proxy.golang.org:443", "pypi.org:443"
+GO_PROXY, PYPI = "proxy.golang.org:443", "pypi.org:443"
 POSTGRES = "mirror.acme.example/library/postgres:16-alpine"
 FIXTURES = f"ghcr.io/acme/fixtures@sha256:{'5d41402abc4b2a76' * 4}"
 DEBIAN = "http://deb.debian.org/debian/dists/bookworm/InRelease"
@@ -203,7 +207,7 @@ BACKGROUND = (
 
 def sample_fleet(seed: int = SEED) -> Fleet:
     """The fleet of the sample case."""
-    return simulate(
+    fleet = simulate(
         Parameters(
             seed=seed,
             start=datetime(2026, 3, 17, 6, tzinfo=UTC),
@@ -215,6 +219,7 @@ def sample_fleet(seed: int = SEED) -> Fleet:
             gap=(3.2, 3.7),
         )
     )
+    return with_egress(fleet)
 
 
 def sample_files(seed: int = SEED) -> dict[str, bytes]:

@@ -22,6 +22,7 @@ held AS (
         (SELECT count(exit_code) FROM invocations WHERE command = 'pull') > 0 AS exit_codes,
         (SELECT count(*) FROM docker_events) > 0 AS docker_events,
         (SELECT count(run_id) FROM docker_events) > 0 AS events_of_runs,
+        (SELECT count(*) FROM tunnels) > 0 AS tunnelled,
         (SELECT count(*) FROM store.urls WHERE service IN ('git-upload-pack', 'git-receive-pack')) > 0 AS git,
         (SELECT count(*) FROM store.user_agents WHERE client IS NOT NULL) > 0 AS clients,
         (SELECT count(*) FROM invocations WHERE orchestration_id IS NOT NULL) > 0
@@ -98,6 +99,12 @@ FROM (
             ELSE 'docker_wrapper' END,
         CASE WHEN commands THEN 'how a pull ended; without exit codes a missing event is the only sign'
             ELSE 'the pulls that were asked for: one that fails leaves no event' END
+    FROM held
+    UNION ALL
+    SELECT '06', 8, 'Where do the bytes go?',
+        CASE WHEN NOT tunnelled THEN 'no' WHEN holders THEN 'yes' ELSE 'partly' END,
+        CASE WHEN tunnelled THEN 'squid with run_id, or pods and jobs' ELSE 'squid' END,
+        CASE WHEN tunnelled THEN 'which workflow opened a tunnel' ELSE 'tunnels, with their hosts and bytes' END
     FROM held
 ) AS questions
 ORDER BY place;
