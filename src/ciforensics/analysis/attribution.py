@@ -262,7 +262,9 @@ def attribute(
     offsets = clocks.offsets(con, observer=observer)
     if offset_s is None:
         offset_s = _to_builds(offsets)
-    found = evidence.gather(con, window_s=int(window_s), offset_s=offset_s, observer=observer, fetches=fetches)
+    found = evidence.gather(
+        con, window_s=int(window_s), offset_s=offset_s, observer=observer, fetches=fetches
+    )
     fit, checked = model.fit(found.problem), calibration.calibrate(found)
     if checked.temperature != 1:
         fit = calibration.tempered(found, fit, checked.temperature)

@@ -44,9 +44,7 @@ class Sightings:
     addresses: frozenset[str]
 
 
-def sightings(
-    con: duckdb.DuckDBPyConnection, observer: str, *, fetches: bool = False
-) -> Sightings | None:
+def sightings(con: duckdb.DuckDBPyConnection, observer: str, *, fetches: bool = False) -> Sightings | None:
     """Asks the proxy's log about the observer's requests; None if it cannot say anything."""
     found = con.execute(
         "SELECT DISTINCT client_ip FROM requests WHERE source = $1 AND client_ip IS NOT NULL", [PROXY]
