@@ -265,6 +265,21 @@ def attribute(
     found = evidence.gather(
         con, window_s=int(window_s), offset_s=offset_s, observer=observer, fetches=fetches
     )
+    return _fitted(found, offsets, offset_s, window_s)
+
+
+def in_periods(found: Attribution, period: pl.Series) -> Attribution:
+    """The same anew, where each job may send other things in each of its periods.
+
+    Args:
+        found: an attribution.
+        period: of each build, in the order of `found.evidence.builds`.
+    """
+    evidence_ = evidence.in_periods(found.evidence, period)
+    return _fitted(evidence_, found.offsets, found.offset_s, found.window_s)
+
+
+def _fitted(found: Evidence, offsets: pl.DataFrame, offset_s: float, window_s: float) -> Attribution:
     fit, checked = model.fit(found.problem), calibration.calibrate(found)
     if checked.temperature != 1:
         fit = calibration.tempered(found, fit, checked.temperature)

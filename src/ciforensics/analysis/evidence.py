@@ -171,6 +171,22 @@ def unpinned(evidence: Evidence, which: NDArray[np.bool_]) -> Evidence:
     return replace(evidence, requests=requests, problem=problem)
 
 
+def in_periods(evidence: Evidence, period: pl.Series) -> Evidence:
+    """The same where a task is another one in each of its periods, so that what it sends may change.
+
+    Args:
+        evidence: the evidence.
+        period: of each build, in the order of `Evidence.builds`.
+    """
+    builds = evidence.builds.with_columns(
+        pl.struct("task", period.alias("period")).rank("dense").cast(pl.Int32).alias("task") - 1,
+        before="task",
+    )
+    before = builds.select("task", "before").unique("task").sort("task")["before"]
+    problem = replace(evidence.problem, task=builds["task"].to_numpy(), n_tasks=len(before))
+    return replace(evidence, builds=builds.drop("before"), tasks=evidence.tasks[before], problem=problem)
+
+
 def _named(asked: pl.DataFrame, told: Sightings | None) -> pl.DataFrame:
     """The requests, where they have no key of their own with that of the same request elsewhere."""
     if told is None:
