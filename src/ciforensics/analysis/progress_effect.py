@@ -1,14 +1,15 @@
 """Does moving stop the 401s? Difference in differences, a repository at its own time.
 
-What a repository's builds would have sent had it not moved is imputed from those that had not (Borusyak, Jaravel
-and Spiess 2024, "Revisiting Event-Study Designs"): to the builds of the repositories that have not moved and of
-those that will, 401s a build = a level of the workflow + a level of the period, by least squares weighted with
-builds. What the builds of moved workflows sent less than that is the effect.
+What a repository's builds would have sent had it not moved is imputed from those that had not (Borusyak,
+Jaravel and Spiess 2024, "Revisiting Event-Study Designs"): to the builds of the repositories that have not
+moved and of those that will, 401s a build = a level of the workflow + a level of the period, by least
+squares weighted with builds. What the builds of moved workflows sent less than that is the effect.
 
-Its error is clustered by repository: the jackknife that leaves out one at a time (CR3; MacKinnon, Nielsen and
-Webb 2023, "Cluster-robust inference"), on Student's t with one degree of freedom less than there are moved
-repositories. The attribution's uncertainty comes on top (Rubin 1987): the senders are drawn several times from
-their probabilities, the effect is estimated from each draw, and the variance between draws is added to that within.
+Its error is clustered by repository: the jackknife that leaves out one at a time, with steps as by CR2
+(Bell and McCaffrey 2002; MacKinnon, Nielsen and Webb 2023, "Cluster-robust inference"), on Student's t with
+one degree of freedom less than there are moved repositories. The attribution's uncertainty comes on top
+(Rubin 1987): the senders are drawn several times from their probabilities, the effect is estimated from
+each draw, and the variance between draws is added to that within.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from scipy.special import stdtrit
 
 from ciforensics.analysis.progress_fetches import GOLDEN
 from ciforensics.analysis.progress_states import MIXED, SILENT
+from ciforensics.analysis.steps import summed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,8 +59,8 @@ class Effect:
 def panel(paths: Paths) -> tuple[pl.DataFrame, float]:
     """The builds that the comparison rests on, and the length of its periods in seconds.
 
-    Adds `moved` (when its workflow was golden first; NULL: not yet), `treated` and `period`. A workflow that was
-    golden all the time, silent or mixed has no before or no after, and what follows a fall back is neither.
+    Adds `moved` (when its workflow was golden first; NULL: not yet), `treated` and `period`. A workflow that
+    was golden all the time, silent or mixed has no before or no after; what follows a fall back is neither.
     """
     state, ts, order = pl.col("state"), pl.col("ts"), pl.col("order")
     builds = paths.builds.sort("ts", "build").with_row_index("order")
@@ -121,20 +123,23 @@ def _by_build(rows: pl.DataFrame, build: pl.Series, weight: Floats) -> Floats:
         rows.select("build", place=pl.int_range(pl.len())), on="build", how="left", maintain_order="left"
     )["place"]
     known = place.is_not_null().to_numpy()
-    return np.bincount(place.drop_nulls().to_numpy(), weight[known], len(rows)).astype(float)
+    return summed(place.drop_nulls().to_numpy(), weight[known], len(rows))
+
+
+def _numbers(names: pl.Series) -> NDArray[np.int64]:
+    return (names.rank("dense").cast(pl.Int64) - 1).to_numpy()
 
 
 class _Panel:
-    """Builds as cells of a workflow and a period; what a repository adds to the equations of the periods' levels.
+    """Builds as cells of a workflow and a period.
 
-    The levels of the workflows drop out of these (Frisch, Waugh and Lovell), so that leaving one repository out
-    costs one subtraction.
+    The levels of the workflows drop out of the equations for those of the periods (Frisch, Waugh and
+    Lovell), so these are few, however many workflows there are.
     """
 
     def __init__(self, rows: pl.DataFrame) -> None:
-        self.unit = rows.select(pl.col("name").rank("dense").cast(pl.Int64) - 1).to_series().to_numpy()
-        self.cluster = rows.select(pl.col("ci_repo").fill_null("").rank("dense").cast(pl.Int64) - 1)
-        self.cluster = self.cluster.to_series().to_numpy()
+        self.unit = _numbers(rows["name"])
+        self.cluster = _numbers(rows["ci_repo"].fill_null(""))
         self.period = rows["period"].to_numpy()
         self.treated = rows["treated"].to_numpy()
         self.shape = (int(self.unit.max(initial=-1)) + 1, int(self.period.max(initial=-1)) + 1)
@@ -148,7 +153,7 @@ class _Panel:
         """Of the builds that had not moved, by workflow and period."""
         kept = ~self.treated
         size = self.shape[0] * self.shape[1]
-        return np.bincount(self.cell[kept], y[kept], size).reshape(self.shape)
+        return summed(self.cell[kept], y[kept], size).reshape(self.shape)
 
     def imputed(self, y: Floats, without: int | None = None) -> Floats:
         """For each build what it would have sent had it not moved; NaN where nothing says so.
@@ -175,27 +180,23 @@ class _Panel:
         return float(apart[chosen].mean()) if chosen.any() else float("nan")
 
     def variance(self, y: Floats) -> float:
-        """Of the effect, by the jackknife over repositories."""
-        left_out = np.array([self.effect(y, nth) for nth in range(self.clusters)])
-        left_out = left_out[~np.isnan(left_out)]
-        size = len(left_out)
-        return float((size - 1) / size * ((left_out - left_out.mean()) ** 2).sum()) if size else float("nan")
+        """Of the effect: the jackknife over repositories, its steps shortened as by CR2.
+
+        To leave out a repository with the share w of the builds moves a mean by 1 / (1 - w) times its weight.
+        """
+        whole = self.effect(y)
+        steps = np.array([self.effect(y, nth) for nth in range(self.clusters)]) - whole
+        share = np.bincount(self.cluster[self.treated], minlength=self.clusters) / self.treated.sum()
+        return float(np.nansum(steps**2 * (1 - share)))
 
 
 def _interval(of: _Panel, drawn: list[Floats], rows: pl.DataFrame, level: float) -> tuple[float, float]:
-    """Rubin's rules over the draws, with the degrees of freedom of Barnard and Rubin (1999)."""
+    """Rubin's rules over the draws."""
     effects = np.array([of.effect(y) for y in drawn])
     within = float(np.mean([of.variance(y) for y in drawn]))
     between = float(effects.var(ddof=1)) * (1 + 1 / len(drawn))
-    total = within + between
-    moved = rows.filter("treated")["ci_repo"].n_unique()
-    if total <= 0:
-        return float(effects.mean()), float(effects.mean())
-    part = between / total
-    complete = moved - 1
-    observed = (complete + 1) / (complete + 3) * complete * (1 - part)
-    freedom = 1 / (part**2 / (len(drawn) - 1) + 1 / max(observed, 1e-9))
-    reach = float(stdtrit(freedom, (1 + level) / 2)) * total**0.5
+    freedom = rows.filter("treated")["ci_repo"].n_unique() - 1
+    reach = float(stdtrit(freedom, (1 + level) / 2)) * (within + between) ** 0.5
     return float(effects.mean()) - reach, float(effects.mean()) + reach
 
 

@@ -42,8 +42,8 @@ class Fetches:
         builds: a row for each build that began while requests were recorded, by time: `build`, `ts`, `name`
             (repository and workflow in one), `ci_repo`, `workflow`.
         sent: a row for each fetch and build that may have sent it: `request`, `build`, `probability`, and
-            whether it rests on a shared key (`exact`); sorted by request. What is left of 1 nobody is
-            known to have sent.
+            whether it rests on a shared key (`exact`); sorted by request. What is left of 1 nobody is known
+            to have sent.
     """
 
     asked: pl.DataFrame
@@ -98,7 +98,7 @@ class Fetches:
 
 
 def _of_unknown_builds(found: Attribution, first: int) -> pl.DataFrame:
-    """Fetches whose run a key names, but none of its builds is known: the run counts as a build, from `first` on."""
+    """Fetches whose run a key names, but no build of it is known: it counts as one, numbered from `first`."""
     alone = found.evidence.requests.with_columns(unexplained=pl.Series(found.fit.unexplained))
     alone = alone.filter(pl.col("basis").is_not_null(), pl.col("unexplained") > _SURE)
     number = pl.struct(RUN).rank("dense").cast(pl.Int32) - 1 + first

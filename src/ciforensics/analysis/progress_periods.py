@@ -1,8 +1,9 @@
 """When what a workflow sends changed: a model with one rate for all time would hide the very move.
 
-Seen over a whole month, a workflow that moved in its last week hardly sends anything golden, and the model takes that
-for chance. So each workflow's builds are first cut into a few pieces of one length, each with rates of its own; then,
-by what that attribution says, where the classes of its fetches change (binary segmentation; Scott and Knott 1974).
+Seen over a whole month, a workflow that moved in its last week hardly sends anything golden, and the model
+takes that for chance. So each workflow's builds are first cut into a few pieces of one length, each with
+rates of its own; then, by what that attribution says, where the classes of its fetches change (binary
+segmentation; Scott and Knott 1974).
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """In what state each workflow is, and when it changed: a hidden Markov model over its builds.
 
-A build shows what its fetches were, and an attribution may be wrong about some; so one build proves little and
-several in a row much. A workflow's state emits its own class mostly (`_RIGHT`), and rarely changes from one build
-to the next (`_CHANGE`); the path through the states that explains all builds best (Viterbi 1967) says when it
-moved and when it fell back. However many fetches a build makes, it counts once: they share one image.
+A build shows what its fetches were, and an attribution may be wrong about some; so one build proves little
+and several in a row much. A workflow's state emits its own class mostly (`_RIGHT`), and rarely changes from
+one build to the next (`_CHANGE`); the path through the states that explains all builds best (Viterbi 1967)
+says when it moved and when it fell back. However many fetches a build makes, it counts once: they share one
+image.
 """
 
 from __future__ import annotations
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 MIXED, PINNED, SILENT = "mixed", "pinned by digest", "silent"
-REACHED_BY_NONE = (PINNED, OTHERS)
-"""States that the mirror changes nothing of."""
 
 _RIGHT = 0.9  # of a state's fetches are of its class, as attributed
 _CHANGE = 0.02  # of the builds are the first of another state
@@ -44,7 +43,8 @@ def _emissions() -> Floats:
     wrong = (1 - _RIGHT) / (len(CLASSES) - 1)
     single = np.full((len(CLASSES), len(CLASSES)), wrong) + np.eye(len(CLASSES)) * (_RIGHT - wrong)
     mixed = np.array([(single[one] + single[two]) / 2 for one, two in _PAIRS])
-    return np.log(np.vstack([single, mixed]))
+    found: Floats = np.log(np.vstack([single, mixed]))
+    return found
 
 
 _EMITS = _emissions()
@@ -81,8 +81,9 @@ class Paths:
     """What each build's state was.
 
     Attributes:
-        builds: `Fetches.builds` with the `state` that its workflow was in, the fetches by class as columns, and
-            `moved`: NULL before the workflow was golden for the first time, else 0; each fall back adds 1.
+        builds: `Fetches.builds` with the `state` that its workflow was in, the fetches by class as columns,
+            and `moved`: NULL before the workflow was golden for the first time, else 0; each fall back adds
+            1.
         certain: for each `name` the `probability` of its last state.
     """
 
@@ -124,7 +125,7 @@ def _followed(builds: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, float]]:
 
 
 def stretches(paths: Paths) -> pl.DataFrame:
-    """Each stretch of builds in one state, by `name` and time: `state`, `from_ts`, `to_ts`, `builds`, `nth`."""
+    """Each stretch of builds in one state, by `name` and time (`from_ts`, `to_ts`)."""
     change = pl.col("state").rle_id().over("name").alias("nth")
     grouped = paths.builds.sort("name", "ts", "build").with_columns(change).group_by("name", "nth")
     found = grouped.agg(
@@ -159,7 +160,9 @@ def states(fetches: Fetches, paths: Paths, pinned: pl.DataFrame) -> pl.DataFrame
     all_pinned = (pl.col("pinned") > 0) & (pl.col("pinned") == pl.col("images"))
     stuck = all_pinned & ~pl.col("state").is_in([GOLDEN, SILENT, OTHERS])
     return found.with_columns(
-        state=pl.when(stuck).then(pl.lit(PINNED)).otherwise("state"), too_old=pl.col(OLD)
+        state=pl.when(stuck).then(pl.lit(PINNED)).otherwise("state"),
+        too_old=pl.col(OLD),
+        within_reach=~(pl.col("pinned") + pl.col("elsewhere") == pl.col("images")).fill_null(value=False),
     ).sort("ci_repo", "workflow")
 
 
@@ -170,10 +173,10 @@ def _last(class_: str) -> pl.Expr:
 
 
 def _pins(last: pl.DataFrame, pinned: pl.DataFrame) -> pl.DataFrame:
-    """`images` and `pinned` of each workflow: by its repository's Dockerfiles if scanned, else docker events."""
+    """`images`, `pinned`, `elsewhere` of each workflow: by a scan of its repository, else docker events."""
     of_repo = last.join(pinned.filter(pl.col("workflow").is_null()).drop("workflow"), on="ci_repo")
     of_workflow = last.join(pinned, on=["ci_repo", "workflow"])
-    columns = ("name", "images", "pinned", "source")
+    columns = ("name", "images", "pinned", "elsewhere", "source")
     rows = pl.concat([of_repo.select(columns), of_workflow.select(columns)])
     # A scan sees every base image, docker events only those that were pulled by name.
     ranked = rows.sort("name", pl.col("source") != "dockerfile_scan", "source")
