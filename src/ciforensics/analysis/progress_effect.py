@@ -108,7 +108,7 @@ def effect(fetches: Fetches, paths: Paths, *, draws: int, level: float, seed: in
         high=pl.lit(high, pl.Float64),
         without=pl.col("without").mean(),
         after=pl.col("unauthorized").mean(),
-        removed=1 - pl.col("unauthorized").sum() / pl.col("without").sum(),
+        removed=1 - pl.col("unauthorized").mean() / pl.col("without").mean(),
         builds=pl.len(),
         moved=pl.col("ci_repo").n_unique(),
         not_moved=pl.lit(rows.filter(pl.col("moved").is_null())["ci_repo"].n_unique()),

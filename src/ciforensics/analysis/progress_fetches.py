@@ -73,7 +73,8 @@ class Fetches:
         names = builds.group_by("name").agg(of_group)
         return cls(
             evidence.requests.select("request", "ts", "class", "outcome"),
-            builds.filter("recorded")
+            # Where nothing of git was recorded, no build is silent: nobody listened.
+            builds.filter(pl.col("recorded") & (len(evidence.requests) > 0))
             .select("build", "ts", "name")
             .join(names, on="name")
             .sort("ts", "build"),

@@ -95,7 +95,7 @@ def holdouts(rated: pl.DataFrame, states: pl.DataFrame) -> pl.DataFrame:
 
 def remaining(rated: pl.DataFrame, states: pl.DataFrame, days: int) -> Floats:
     """Removable challenges a day as of the end of each day, at every workflow's usual number of builds."""
-    total, first = np.zeros(days), rated["from_ts"].min()
+    total, first = np.zeros(days if len(rated) else 0), rated["from_ts"].min()
     within = states.filter("within_reach").select("name")
     mine = rated.join(within, on="name", how="semi").sort("name", "nth")
     for _, flow in mine.group_by("name", maintain_order=True):
@@ -160,6 +160,8 @@ def forecast(
 
 
 def _cannot_tell(left: Floats, now: float, days: int) -> str | None:
+    if not len(left):
+        return "no known build sends git requests"
     if now <= _LEFT:
         return "nothing is left that the mirror could remove"
     if days < FEWEST_DAYS:
