@@ -36,12 +36,14 @@ class Progress:
             `share`, and, of a sample, an interval of the share (`low`, `high`). Requests of
             actions/checkout, which are of no image, are left out. Builds are those that are known, in parts
             where they send several classes.
+        golden: of each denominator the golden `count`, `share` and interval; NULL where it cannot be told.
         states: one row a workflow (`name`, `ci_repo`, `workflow`): its `state`, `since` when,
             `fetches_since` then, how probable it is (`probability`), `last_stock` and `last_golden` (the
             last build of such a state), its `builds`, fetches by class (`stock`, `golden`, `too_old`),
             `exact_share` (of its fetches, by a shared key), and of its known base `images` how many are
             `pinned` by digest or come from `elsewhere`, another registry: `within_reach` of the mirror or
             not.
+        stretches: of the workflows whose state changed each `state`, `from_ts` when, and `to_ts`.
         regressions: one row for each time that a golden workflow was no longer golden: `golden_from`,
             `fell_back`, `to` which state, `builds_since`, and the `state_now`.
         burn_down: challenges by `bucket` and `reach`: whether the mirror can remove them.
@@ -55,12 +57,30 @@ class Progress:
 
     attribution: Attribution
     denominators: pl.DataFrame
+    golden: pl.DataFrame
     states: pl.DataFrame
+    stretches: pl.DataFrame
     regressions: pl.DataFrame
     burn_down: pl.DataFrame
     holdouts: pl.DataFrame
     forecast: pl.DataFrame
     comparison: Effect
+
+    @property
+    def side_by_side(self) -> pl.DataFrame:
+        """The denominators as columns: a row for each class or state, a count and a share for each."""
+        return progress_shares.side_by_side(self.denominators)
+
+    @property
+    def pinned(self) -> pl.DataFrame:
+        """One row: how many workflows are `pinned` by digest, and the `challenges` a day that they send."""
+        of = self.holdouts.filter(pl.col("state") == progress_states.PINNED)
+        return pl.DataFrame(
+            {
+                "pinned": int((self.states["state"] == progress_states.PINNED).sum()),
+                "challenges": float(of["challenges"].sum()),
+            }
+        )
 
     @property
     def effect(self) -> pl.DataFrame:
@@ -139,17 +159,23 @@ def progress(
     paths = Paths.of(fetches)
     states = progress_states.states(fetches, paths, pl.DataFrame(con.sql("FROM pinned_images")))
     requests = pl.DataFrame(
-        con.sql("SELECT class, requests FROM git_class_totals(p_observer := $1)", params=[observer])
+        con.sql(
+            "SELECT class, requests, unauthorized FROM git_class_totals(p_observer := $1)", params=[observer]
+        )
     )
     bucket = con.sql("FROM observer_bucket(p_observer := $1)", params=[observer]).fetchone()
     problem = found.evidence.problem
     rated = progress_rest.rates(fetches, paths, max(problem.seconds, 1) / _DAY_S)
     days = int(problem.seconds // _DAY_S)
     left = progress_rest.remaining(rated, states, max(1, days))
+    shares = progress_shares.denominators(requests, fetches, paths, states, sample=sample, seed=seed)
+    each = progress_states.stretches(paths)
     return Progress(
         attribution=found,
-        denominators=progress_shares.denominators(requests, fetches, paths, states, sample=sample, seed=seed),
+        denominators=shares,
+        golden=progress_shares.golden(shares, requests),
         states=states,
+        stretches=each.filter(pl.len().over("name") > 1),
         regressions=progress_states.regressions(paths),
         burn_down=progress_rest.burn_down(fetches, states, bucket[0] if bucket else _DAY_S * 1_000_000),
         holdouts=progress_rest.holdouts(rated, states),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from ciforensics.analysis.progress_fetches import CLASSES, OTHERS
+from ciforensics.analysis.progress_fetches import CLASSES, GOLDEN, OTHERS
 from ciforensics.analysis.progress_states import MIXED, SILENT
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 REQUESTS, BUILDS, REPOS = "requests", "builds", "CI repos"
 CHECKOUT = "checkout"
 _REPLICATES = 400
-_SHARES = ("denominator", "class", "count", "share")
 
 
 def denominators(
@@ -67,6 +66,36 @@ def denominators(
         _bounds(fetches, in_images.rename({"count": "requests"}), by_build, seed) if sample else _NO_BOUNDS
     )
     return rows.join(bounds, on=["denominator", "class"], how="left", maintain_order="left")
+
+
+def golden(rows: pl.DataFrame, requests: pl.DataFrame) -> pl.DataFrame:
+    """The golden share by each denominator; NULL among 401s alone, where golden images do not show."""
+    tells = (requests["requests"] > requests["unauthorized"]).any()
+    wanted = pl.DataFrame({"denominator": [REQUESTS, BUILDS, REPOS]})
+    seen = wanted.join(rows.select("denominator").unique(), on="denominator", how="semi")["denominator"]
+    found = wanted.join(
+        rows.filter(pl.col("class") == GOLDEN), on="denominator", how="left", maintain_order="left"
+    )
+    known = pl.col("denominator").is_in(seen.implode()) & pl.lit(value=bool(tells))
+    return found.select(
+        "denominator",
+        pl.when(known).then(pl.col("count", "share").fill_null(0)),
+        "low",
+        "high",
+    )
+
+
+def side_by_side(rows: pl.DataFrame) -> pl.DataFrame:
+    """The denominators as columns, a row a class."""
+    found = rows.select("class").unique()
+    for name, column in ((REQUESTS, "requests"), (BUILDS, "builds"), (REPOS, "repos")):
+        mine = rows.filter(pl.col("denominator") == name)
+        counted = mine.select(
+            "class", pl.col("count").alias(column), pl.col("share").alias(f"{column}_share")
+        )
+        found = found.join(counted, on="class", how="left")
+    columns = ("requests", "builds", "repos")
+    return found.sort(*columns, "class", descending=[True] * 3 + [False], nulls_last=True)
 
 
 def by_repo(states: pl.DataFrame) -> pl.DataFrame:

@@ -17,6 +17,7 @@ from ciforensics.charts import drawing
 from ciforensics.charts.attribution import clues
 from ciforensics.charts.calibration import expected_counts, intervals, reliability
 from ciforensics.charts.drawing import Chart
+from ciforensics.charts.progress import event_time
 from ciforensics.display import Data, sentence, visible
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Chart",
     "clues",
+    "event_time",
     "expected_counts",
     "intervals",
     "over_time",
