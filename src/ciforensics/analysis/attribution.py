@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ciforensics.analysis import calibration, checks, clocks, evidence, expected, intervals, model, remarks
+from ciforensics.analysis import (
+    calibration,
+    checks,
+    clocks,
+    evidence,
+    expected,
+    intervals,
+    model,
+    progress_periods,
+    remarks,
+)
 from ciforensics.analysis.evidence import NOBODY, RUN, Evidence
 from ciforensics.analysis.sightings import SAME_REQUEST
 from ciforensics.errors import CiforensicsError
@@ -241,7 +251,8 @@ def attribute(
         offset_s: by how much the observer's clock is ahead of the builds'; None: as far as it can be told.
         observer: whose requests are counted, e.g. `mitmproxy`; GitHub's own log if the case has it.
         fetches: git fetches that got no 401 are attributed too, as golden images send them. They come with
-            the outcome `answered`, and every number that counts 401s then counts them as well.
+            the outcome `answered`, and every number that counts 401s then counts them as well. What workflows
+            send may change then, see `progress_periods`.
 
     Returns:
         The candidates, by request and by workflow.
@@ -265,21 +276,8 @@ def attribute(
     found = evidence.gather(
         con, window_s=int(window_s), offset_s=offset_s, observer=observer, fetches=fetches
     )
-    return _fitted(found, offsets, offset_s, window_s)
-
-
-def in_periods(found: Attribution, period: pl.Series) -> Attribution:
-    """The same anew, where each job may send other things in each of its periods.
-
-    Args:
-        found: an attribution.
-        period: of each build, in the order of `found.evidence.builds`.
-    """
-    evidence_ = evidence.in_periods(found.evidence, period)
-    return _fitted(evidence_, found.offsets, found.offset_s, found.window_s)
-
-
-def _fitted(found: Evidence, offsets: pl.DataFrame, offset_s: float, window_s: float) -> Attribution:
+    if fetches:
+        found = progress_periods.followed(found)
     fit, checked = model.fit(found.problem), calibration.calibrate(found)
     if checked.temperature != 1:
         fit = calibration.tempered(found, fit, checked.temperature)

@@ -10,7 +10,6 @@ import polars as pl
 from ciforensics.analysis import progress_effect, progress_rest, progress_shares, progress_states
 from ciforensics.analysis.attribution import attribute
 from ciforensics.analysis.progress_fetches import Fetches
-from ciforensics.analysis.progress_periods import followed
 from ciforensics.analysis.progress_states import Paths
 from ciforensics.display import sentence
 
@@ -154,8 +153,8 @@ def progress(
         >>> found.regressions["ci_repo"].to_list()
         ['acme/billing']
     """
-    found = followed(attribute(con, window_s=window_s, observer=observer, fetches=True))
-    fetches = Fetches.of(found)
+    found = attribute(con, window_s=window_s, observer=observer, fetches=True)
+    fetches = Fetches.of(found.evidence, found.fit)
     paths = Paths.of(fetches)
     states = progress_states.states(fetches, paths, pl.DataFrame(con.sql("FROM pinned_images")))
     requests = pl.DataFrame(

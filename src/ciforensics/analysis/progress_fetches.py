@@ -1,4 +1,4 @@
-"""Which build sent which fetch, as an attribution says: what a migration is judged by.
+"""Which build sent which fetch, as the model says: what a migration is judged by.
 
 A **fetch** is what git begins with: a 401, or the first request of a clone, fetch or push that got none
 (`views/answered_fetches.sql`). What follows it, and what pays for a 401, is the same fetch.
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ciforensics.analysis.attribution import Attribution
+    from ciforensics.analysis.evidence import Evidence
+    from ciforensics.analysis.model import Fit
 
     Floats = NDArray[np.float64]
 
@@ -51,12 +52,11 @@ class Fetches:
     sent: pl.DataFrame
 
     @classmethod
-    def of(cls, found: Attribution) -> Fetches:
-        """What an attribution of fetches says."""
-        evidence, fit = found.evidence, found.fit
+    def of(cls, evidence: Evidence, fit: Fit) -> Fetches:
+        """What the model found."""
         numbered = evidence.builds.with_columns(recorded=pl.Series(evidence.problem.exposure > 0))
         known = numbered.select(pl.col("build_id").cast(pl.Int32).alias("build"), "ts", *TASK, "recorded")
-        keyed = _of_unknown_builds(found, len(known))
+        keyed = _of_unknown_builds(evidence, fit, len(known))
         runs = keyed.group_by("build", *TASK).agg(pl.col("ts").min(), recorded=pl.lit(value=True))
         both = pl.concat([known, runs.select(known.columns)])
         builds = named(both, evidence.builds, keyed=pl.lit(value=False)).filter(pl.col("name") != NOBODY)
@@ -98,9 +98,9 @@ class Fetches:
             yield (before <= chance) & (chance < upto)
 
 
-def _of_unknown_builds(found: Attribution, first: int) -> pl.DataFrame:
+def _of_unknown_builds(evidence: Evidence, fit: Fit, first: int) -> pl.DataFrame:
     """Fetches whose run a key names, but no build of it is known: it counts as one, numbered from `first`."""
-    alone = found.evidence.requests.with_columns(unexplained=pl.Series(found.fit.unexplained))
+    alone = evidence.requests.with_columns(unexplained=pl.Series(fit.unexplained))
     alone = alone.filter(pl.col("basis").is_not_null(), pl.col("unexplained") > _SURE)
     number = pl.struct(RUN).rank("dense").cast(pl.Int32) - 1 + first
     return alone.select("request", "ts", *RUN, build=number)

@@ -2,7 +2,7 @@
 
 Seen over a whole month, a workflow that moved in its last week hardly sends anything golden, and the model
 takes that for chance. So each workflow's builds are first cut into a few pieces of one length, each with
-rates of its own; then, by what that attribution says, where the classes of its fetches change (binary
+rates of its own; then, by what the model says of these, where the classes of its fetches change (binary
 segmentation; Scott and Knott 1974).
 """
 
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from ciforensics.analysis import attribution
+from ciforensics.analysis import model
+from ciforensics.analysis.evidence import in_periods
 from ciforensics.analysis.progress_fetches import Fetches, matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ciforensics.analysis.attribution import Attribution
+    from ciforensics.analysis.evidence import Evidence
 
     Floats = NDArray[np.float64]
 
@@ -28,15 +29,14 @@ _FEWEST = 2  # builds between two changes
 _GAIN = 6.0  # log likelihood by which two rates explain builds better than one
 
 
-def followed(found: Attribution) -> Attribution:
-    """The same attribution anew, where workflows may change what they send."""
-    builds = found.evidence.builds
+def followed(evidence: Evidence) -> Evidence:
+    """The same, where what a workflow sends is another thing in each of its periods."""
+    builds = evidence.builds
     flow = ("ci_repo", "workflow")
-    size = pl.len().over(flow)
     nth = pl.int_range(pl.len()).over(flow, order_by="ts")
-    length = pl.max_horizontal(size / _PIECES, pl.lit(float(_SHORTEST)))
-    first = attribution.in_periods(found, builds.select((nth / length).floor().cast(pl.Int64)).to_series())
-    return attribution.in_periods(found, _periods(Fetches.of(first), builds))
+    length = pl.max_horizontal(pl.len().over(flow) / _PIECES, pl.lit(float(_SHORTEST)))
+    pieces = in_periods(evidence, builds.select((nth / length).floor().cast(pl.Int64)).to_series())
+    return in_periods(evidence, _periods(Fetches.of(pieces, model.fit(pieces.problem)), builds))
 
 
 def _periods(fetches: Fetches, builds: pl.DataFrame) -> pl.Series:

@@ -72,6 +72,9 @@ def path(fetched: Floats) -> tuple[NDArray[np.int64], float]:
     states[-1] = best.argmax()
     for nth in range(len(seen) - 1, 0, -1):
         states[nth - 1] = came_from[nth, states[nth]]
+    # What shows nothing is no first build of another state.
+    for place in np.flatnonzero(seen.sum(axis=1) < _FEWEST).tolist():
+        states[place] = states[max(place - 1, 0)]
     alike = [nth for nth, state in enumerate(STATES) if state == STATES[states[-1]]]
     return states, float(np.exp(np.logaddexp.reduce(total[alike]) - np.logaddexp.reduce(total)))
 
