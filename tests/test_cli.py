@@ -264,7 +264,7 @@ def test_a_report_from_logs_is_an_index_and_a_page_for_each_notebook(tmp_path: P
     for name in names:
         assert f"notebooks/{name}.html" in index
         assert f"{name} …" in done.stderr
-    assert "github_csv (csv): 2,861 rows" in done.stderr
+    assert "github_csv (csv): 3,120 rows" in done.stderr
 
 
 def test_only_the_notebook_that_was_asked_for_runs(logs: Path) -> None:

@@ -470,3 +470,13 @@ def test_delays_have_the_shape_that_was_asked_for(
         first.setdefault(request.build.run_id, request.at - request.build.at)
     assert under_10[0] <= sum(delay < 10 for delay in first.values()) / len(first) <= under_10[1]
     assert over_60[0] <= sum(delay > 60 for delay in first.values()) / len(first) <= over_60[1]
+
+
+def test_acme_billing_moves_and_falls_back_and_the_rest_of_the_fleet_does_not_notice() -> None:
+    story = sample_fleet()
+    billing = [build for build in story.builds if build.workflow.repo == "acme/billing"]
+    gits = [(build.git.proactive, 1.5 <= build.at / 3600 < 4) for build in billing]
+    assert {golden for golden, _ in gits} == {True, False}
+    assert all(golden == moved for golden, moved in gits)
+    assert {build.node for build in billing} == {"ci-node-f"}
+    assert "ci-node-f" not in {build.node for build in story.builds if build not in billing}

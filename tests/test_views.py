@@ -595,7 +595,7 @@ def test_bars_are_as_narrow_as_120_of_them_allow(
         ("git/2.39.5", "stock"),
         ("git/2.47.1.windows.1", "stock"),
         ("git/2.39.5 (Apple Git-154)", "stock"),
-        ("git/2.51 (github-actions-checkout)", "stock"),
+        ("git/2.51 (github-actions-checkout)", "checkout"),
         ("git/2.39.5 proactive", "tagged, too old"),
         ("git/2.46.0.rc0 proactive", "tagged, too old"),
         ("git/1.99 proactive", "tagged, too old"),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ciforensics.analysis.explain import Explanation, explain
     from ciforensics.analysis.links import Links, links
     from ciforensics.analysis.partners import Partners, partners
+    from ciforensics.analysis.progress import Progress, progress
 
 __all__ = [
     "Attribution",
@@ -34,6 +35,7 @@ __all__ = [
     "FileReport",
     "Links",
     "Partners",
+    "Progress",
     "__version__",
     "attribute",
     "charts",
@@ -47,6 +49,7 @@ __all__ = [
     "offsets",
     "only",
     "partners",
+    "progress",
     "sentence",
     "table",
 ]
@@ -56,12 +59,14 @@ _MODULES = {
     "Attribution": "ciforensics.analysis.attribution",
     "Links": "ciforensics.analysis.links",
     "Partners": "ciforensics.analysis.partners",
+    "Progress": "ciforensics.analysis.progress",
     "Explanation": "ciforensics.analysis.explain",
     "attribute": "ciforensics.analysis.attribution",
     "explain": "ciforensics.analysis.explain",
     "links": "ciforensics.analysis.links",
     "offsets": "ciforensics.analysis.clocks",
     "partners": "ciforensics.analysis.partners",
+    "progress": "ciforensics.analysis.progress",
 }
 
 

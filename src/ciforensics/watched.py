@@ -53,11 +53,14 @@ DEFINITIONS = {
         Definition("linked_share", "02", "rows that are linked to another log's", "share"),
         Definition("offender", "03", "401s that a workflow sends", "401s a day"),
         Definition("unattributed_share", "03", "401s that no known build explains", "share"),
-        Definition("golden_share", "04", "of the git requests, those from golden images", "share"),
+        Definition("golden_share", "04", "of requests, builds or CI repos, those that are golden", "share"),
         Definition(
             "golden_unauthorized_share", "04", "of the golden requests, those answered 401", "share", 0.01
         ),
         Definition("too_old", "04", "requests of images that are tagged, but too old", "requests", 0),
+        Definition("regression", "04", "builds since a golden workflow fell back", "builds", 0),
+        Definition("holdout", "04", "challenges of a workflow that has not moved", "401s a day"),
+        Definition("pinned", "04", "workflows whose images are pinned by digest", "workflows"),
         Definition("failed_pulls", "05", "pulls of a workflow that failed or hung", "pulls", 0),
         Definition("containers_per_job", "05", "containers that a job creates, median", "containers"),
         Definition("out_of_memory", "05", "containers of a workflow that ran out of memory", "containers", 0),

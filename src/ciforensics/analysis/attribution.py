@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ciforensics.analysis import calibration, checks, clocks, evidence, expected, intervals, model, remarks
+from ciforensics.analysis import (
+    calibration,
+    checks,
+    clocks,
+    evidence,
+    expected,
+    intervals,
+    model,
+    progress_periods,
+    remarks,
+)
 from ciforensics.analysis.evidence import NOBODY, RUN, Evidence
 from ciforensics.analysis.sightings import SAME_REQUEST
 from ciforensics.errors import CiforensicsError
@@ -231,6 +241,7 @@ def attribute(
     window_s: float = 320,
     offset_s: float | None = None,
     observer: str | None = None,
+    fetches: bool = False,
 ) -> Attribution:
     """Names the workflows that could have sent each 401, and how probable each is.
 
@@ -239,6 +250,9 @@ def attribute(
         window_s: a build is a candidate for what came within so many seconds of its start.
         offset_s: by how much the observer's clock is ahead of the builds'; None: as far as it can be told.
         observer: whose requests are counted, e.g. `mitmproxy`; GitHub's own log if the case has it.
+        fetches: git fetches that got no 401 are attributed too, as golden images send them. They come with
+            the outcome `answered`, and every number that counts 401s then counts them as well. What workflows
+            send may change then, see `progress_periods`.
 
     Returns:
         The candidates, by request and by workflow.
@@ -259,7 +273,11 @@ def attribute(
     offsets = clocks.offsets(con, observer=observer)
     if offset_s is None:
         offset_s = _to_builds(offsets)
-    found = evidence.gather(con, window_s=int(window_s), offset_s=offset_s, observer=observer)
+    found = evidence.gather(
+        con, window_s=int(window_s), offset_s=offset_s, observer=observer, fetches=fetches
+    )
+    if fetches:
+        found = progress_periods.followed(found)
     fit, checked = model.fit(found.problem), calibration.calibrate(found)
     if checked.temperature != 1:
         fit = calibration.tempered(found, fit, checked.temperature)

@@ -85,7 +85,12 @@ class Evidence:
 
 
 def gather(
-    con: duckdb.DuckDBPyConnection, *, window_s: int, offset_s: float, observer: str | None
+    con: duckdb.DuckDBPyConnection,
+    *,
+    window_s: int,
+    offset_s: float,
+    observer: str | None,
+    fetches: bool = False,
 ) -> Evidence:
     """Reads a case.
 
@@ -94,11 +99,15 @@ def gather(
         window_s: a build is a candidate for so many seconds after its start.
         offset_s: by how much the observer's clock is ahead of the builds'.
         observer: whose requests are counted.
+        fetches: git fetches that got no 401 take part too; their outcome is `answered`.
     """
     asked = pl.DataFrame(
-        con.sql("FROM keyed_unauthorized(p_observer := $1) ORDER BY file_id, line_no, ts", params=[observer])
+        con.sql(
+            "FROM keyed_unauthorized(p_observer := $1, p_fetches := $2) ORDER BY file_id, line_no, ts",
+            params=[observer, fetches],
+        )
     )
-    told = sightings(con, asked["source"][0]) if len(asked) else None
+    told = sightings(con, asked["source"][0], fetches=fetches) if len(asked) else None
     requests = (
         _named(asked, told)
         .with_columns(
@@ -115,8 +124,8 @@ def gather(
     # Not by con.sql(): with parameters it takes every value through Python, 3 s for 2 M rows.
     candidates = con.execute(
         "SELECT second, build_id::INTEGER AS build_id, lag_s::INTEGER AS lag_s FROM build_candidates("
-        "p_window_s := $1, p_offset_s := $2, p_observer := $3) ORDER BY second, build_id",
-        [window_s, offset_s, observer],
+        "p_window_s := $1, p_offset_s := $2, p_observer := $3, p_fetches := $4) ORDER BY second, build_id",
+        [window_s, offset_s, observer, fetches],
     ).fetchnumpy()
     request, build, lag = _edges(requests, builds, candidates)
     recorded = pl.DataFrame(con.sql("FROM observed_hours(p_observer := $1)", params=[observer]))
@@ -160,6 +169,22 @@ def unpinned(evidence: Evidence, which: NDArray[np.bool_]) -> Evidence:
         edge_factor=factor,
     )
     return replace(evidence, requests=requests, problem=problem)
+
+
+def in_periods(evidence: Evidence, period: pl.Series) -> Evidence:
+    """The same where a task is another one in each of its periods, so that what it sends may change.
+
+    Args:
+        evidence: the evidence.
+        period: of each build, in the order of `Evidence.builds`.
+    """
+    builds = evidence.builds.with_columns(
+        pl.struct("task", period.alias("period")).rank("dense").cast(pl.Int32).alias("task") - 1,
+        before="task",
+    )
+    before = builds.select("task", "before").unique("task").sort("task")["before"]
+    problem = replace(evidence.problem, task=builds["task"].to_numpy(), n_tasks=len(before))
+    return replace(evidence, builds=builds.drop("before"), tasks=evidence.tasks[before], problem=problem)
 
 
 def _named(asked: pl.DataFrame, told: Sightings | None) -> pl.DataFrame:

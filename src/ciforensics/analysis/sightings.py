@@ -44,7 +44,7 @@ class Sightings:
     addresses: frozenset[str]
 
 
-def sightings(con: duckdb.DuckDBPyConnection, observer: str) -> Sightings | None:
+def sightings(con: duckdb.DuckDBPyConnection, observer: str, *, fetches: bool = False) -> Sightings | None:
     """Asks the proxy's log about the observer's requests; None if it cannot say anything."""
     found = con.execute(
         "SELECT DISTINCT client_ip FROM requests WHERE source = $1 AND client_ip IS NOT NULL", [PROXY]
@@ -55,11 +55,14 @@ def sightings(con: duckdb.DuckDBPyConnection, observer: str) -> Sightings | None
     if told.offset_s is None:
         return None
     clients = told.clients.group_by(*_ROW, "client_ip").agg(pl.col("probability").sum())
-    return Sightings(_keys(con, told), clients, frozenset(address for (address,) in found))
+    return Sightings(_keys(con, told, fetches), clients, frozenset(address for (address,) in found))
 
 
-def _keys(con: duckdb.DuckDBPyConnection, told: Partners) -> pl.DataFrame:
-    rows = con.sql("FROM keyed_unauthorized(p_observer := $1) WHERE basis IS NOT NULL", params=[PROXY])
+def _keys(con: duckdb.DuckDBPyConnection, told: Partners, fetches: bool) -> pl.DataFrame:
+    rows = con.sql(
+        "FROM keyed_unauthorized(p_observer := $1, p_fetches := $2) WHERE basis IS NOT NULL",
+        params=[PROXY, fetches],
+    )
     keyed = pl.DataFrame(rows).select(
         pl.col("file_id").alias("other_file_id"), pl.col("line_no").alias("other_line_no"), *_RUN
     )

@@ -14,6 +14,7 @@ from ciforensics.charts import drawing
 from ciforensics.charts.attribution import clues
 from ciforensics.charts.calibration import expected_counts, intervals, reliability
 from ciforensics.charts.drawing import Chart
+from ciforensics.charts.progress import event_time
 from ciforensics.charts.spread import spread
 from ciforensics.charts.times import over_time, rates
 from ciforensics.charts.tooltips import tips
@@ -22,6 +23,7 @@ from ciforensics.display import Data, sentence, visible
 __all__ = [
     "Chart",
     "clues",
+    "event_time",
     "expected_counts",
     "intervals",
     "over_time",

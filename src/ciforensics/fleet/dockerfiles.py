@@ -1,7 +1,8 @@
 """The Dockerfiles of the sample case, and what `ciforensics golden scan` says of them.
 
 They explain the story: acme/payments pins the stock image, acme/mobile has a base of its own, and acme/ledger
-and acme/orders build on golden ones, whose git is Debian trixie's.
+and acme/orders build on golden ones, whose git is Debian trixie's. So did acme/billing, until it asked for a
+Go of which there is no golden image yet.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ DOCKERFILES = {
         "acme/agent",
         "Dockerfile",
     ): "FROM rust:1.83-alpine AS build\nFROM scratch\nCOPY --from=build /agent /agent\n",
+    ("acme/billing", "Dockerfile"): _GOLANG.replace("1.24", "1.25"),
     ("acme/data-platform", "images/etl/Dockerfile"): "ARG PYTHON=3.12\nFROM python:${PYTHON}-bookworm\n",
     (
         "acme/docs",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class Workflow:
         errands: what a build fetches.
         pools: where its builds run, each with the same chance.
         migrates: from this hour on, its builds use this git.
+        falls_back: from this hour on, they use the first git again.
         hosts: other hosts that a build visits.
         base: image that is pulled before the build; empty: the build pulls it itself.
         pull_fails: in which share of the builds that pull fails, which ends the job.
@@ -113,12 +114,18 @@ class Workflow:
     errands: tuple[Errand, ...]
     pools: tuple[str, ...]
     migrates: tuple[float, Client] | None = None
+    falls_back: float = math.inf
     hosts: tuple[str, ...] = ("mirror.acme.example:443",)
     base: str = ""
     pull_fails: float = 0.0
     oom: float = 0.0
     execs: str = ""
     services: tuple[str, ...] = ()
+
+    def git_at(self, hour: float) -> Client:
+        """The git that a build uses that starts so many hours after the fleet."""
+        moved = self.migrates is not None and self.migrates[0] <= hour < self.falls_back
+        return self.migrates[1] if moved and self.migrates else self.git
 
 
 @dataclass(frozen=True)
@@ -253,3 +260,15 @@ class Fleet:
     tunnels: list[Tunnel]
     invocations: list[Invocation]
     events: list[Event]
+
+    def beside(self, other: Fleet) -> Fleet:
+        """Both at once, on runners of their own: neither changes what happened in the other."""
+        parts = (
+            replace(self.parameters, workflows=self.parameters.workflows + other.parameters.workflows),
+            sorted(self.builds + other.builds, key=lambda one: one.at),
+            sorted(self.requests + other.requests, key=lambda one: one.at),
+            sorted(self.tunnels + other.tunnels, key=lambda one: one.until),
+            sorted(self.invocations + other.invocations, key=lambda one: one.at),
+            sorted(self.events + other.events, key=lambda one: one.at),
+        )
+        return Fleet(*parts)

@@ -113,11 +113,10 @@ def _builds(parameters: Parameters, rng: random.Random) -> list[Build]:
         address = heappop(held[node])[1] if again else len(held[node])
         heappush(held[node], (until, address))
         run_id += rng.randrange(200, 9_000)
-        migrated = workflow.migrates is not None and at >= workflow.migrates[0] * HOUR
         builds.append(
             Build(
                 workflow,
-                workflow.migrates[1] if migrated and workflow.migrates else workflow.git,
+                workflow.git_at(at / HOUR),
                 run_id=str(run_id),
                 orchestration_id=f"{uuid.UUID(int=rng.getrandbits(128), version=4)}.{workflow.job}.__default",
                 pool=pool,

@@ -12,6 +12,8 @@ sent a CSV of the morning of 17 March 2026. All runners sit behind one address. 
 - **acme/mobile** is tagged `proactive` too, but with git 2.39.5, which ignores the option: its 401s go on.
 - **acme/data-platform** has a token that was revoked: each fetch is refused twice and ends there.
 - **acme/orders** moves from stock to golden at 09:00, and its 401s end.
+- **acme/billing** moved at 07:30. From 10:00 on it asks for a newer Go, which has no golden image yet:
+  the tag falls through to the stock one, and the 401s are back.
 - **acme/legacy-erp** runs on old machines without the wrapper: the CSV has its 401s, and no log says whose.
 - **acme/agent** fetches by libgit2, **acme/ml-models** by LFS and pip, **acme/docs** needs nothing private.
 - **acme/gateway** pulls its base image first; a pull that fails is in the wrapper and leaves no docker event.
@@ -29,6 +31,7 @@ from __future__ import annotations
 
 import gzip
 import io
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from ciforensics.fleet import logs
@@ -66,6 +69,7 @@ POOLS = (
     Pool("arc-dind", (("ci-node-e", 45),), engine="20.10"),
     Pool("vm-legacy", (("ci-vm-1", 60),), wrapper=None, engine="17.03", tagged=False),
 )
+BESIDE = Pool("arc-blue", (("ci-node-f", 46),), proxy="squid")
 LISTED = ("arc-lab", "arc-next")
 """Pools whose jobs and pods somebody saved: GitHub's API and kubectl forget them soon."""
 
@@ -198,6 +202,19 @@ WORKFLOWS = (
     ),
 )
 
+FALLS_BACK = Workflow(
+    "acme/billing",
+    "CI",
+    "build",
+    4.5,
+    STOCK,
+    _needs("billing", "libcore", "libtax"),
+    ("arc-blue",),
+    migrates=(1.5, GOLDEN),
+    falls_back=4,
+    hosts=(MIRROR, GO_PROXY),
+)
+
 BACKGROUND = (
     Background(7, Errand("git", "acme/gitops", CRON)),
     Background(8, Errand("api", "repos/acme/releases/dispatches", BOT)),
@@ -207,19 +224,18 @@ BACKGROUND = (
 
 def sample_fleet(seed: int = SEED) -> Fleet:
     """The fleet of the sample case."""
-    fleet = simulate(
-        Parameters(
-            seed=seed,
-            start=datetime(2026, 3, 17, 6, tzinfo=UTC),
-            hours=6,
-            workflows=WORKFLOWS,
-            pools=POOLS,
-            background=BACKGROUND,
-            rhythm=(0.6, 0.8, 1.1, 1.3, 1.2, 1.0),
-            gap=(3.2, 3.7),
-        )
+    alone = Parameters(
+        seed=seed,
+        start=datetime(2026, 3, 17, 6, tzinfo=UTC),
+        hours=6,
+        workflows=WORKFLOWS,
+        pools=POOLS,
+        background=BACKGROUND,
+        rhythm=(0.6, 0.8, 1.1, 1.3, 1.2, 1.0),
+        gap=(3.2, 3.7),
     )
-    return with_egress(fleet)
+    other = replace(alone, seed=seed + 1, workflows=(FALLS_BACK,), pools=(BESIDE,), background=())
+    return with_egress(simulate(alone)).beside(simulate(other))
 
 
 def sample_files(seed: int = SEED) -> dict[str, bytes]:

@@ -1,11 +1,12 @@
 -- Who had the client address of a 401 when it came?
--- For each time and address of the observer's 401s a row for each pod that held the address then (see `pod_holds`)
+-- For each time and address of the observer's 401s (with `p_fetches`, of its git requests too) a row for each pod that held the address then (see `pod_holds`)
 -- and each tunnel from it (from its start to its end, 2 s more), with the run where it is known.
-CREATE OR REPLACE MACRO address_holders(p_observer := NULL) AS TABLE
+CREATE OR REPLACE MACRO address_holders(p_observer := NULL, p_fetches := false) AS TABLE
 WITH asked AS (
     SELECT DISTINCT ts, client_ip
     FROM observed_requests(p_observer := p_observer)
-    WHERE status = 401 AND ts IS NOT NULL AND client_ip IS NOT NULL
+    WHERE (status = 401 OR p_fetches AND service IN ('git-upload-pack', 'git-receive-pack')) AND ts IS NOT NULL
+        AND client_ip IS NOT NULL
 ),
 span AS (
     SELECT min(ts) AS first_ts, max(ts) AS last_ts FROM asked

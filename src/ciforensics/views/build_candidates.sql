@@ -1,12 +1,12 @@
 -- Which builds could have sent a 401?
--- For each second with 401s, the builds (see `builds`) that had started up to `p_window_s` before it and were
+-- For each second with 401s (with `p_fetches`, with git requests too), the builds (see `builds`) that had started up to `p_window_s` before it and were
 -- not known to be over, and the `lag_s` from their start; all in whole seconds. `p_offset_s`: by so much is the
 -- observer's clock ahead of the builds'.
-CREATE OR REPLACE MACRO build_candidates(p_window_s := 320, p_offset_s := 0, p_observer := NULL) AS TABLE
+CREATE OR REPLACE MACRO build_candidates(p_window_s := 320, p_offset_s := 0, p_observer := NULL, p_fetches := false) AS TABLE
 WITH seconds AS (
     SELECT DISTINCT date_diff('second', TIMESTAMP '1970-01-01 00:00:00', ts) AS second
     FROM observed_requests(p_observer := p_observer)
-    WHERE status = 401 AND ts IS NOT NULL
+    WHERE (status = 401 OR p_fetches AND service IN ('git-upload-pack', 'git-receive-pack')) AND ts IS NOT NULL
 ),
 spans AS (
     SELECT build_id,

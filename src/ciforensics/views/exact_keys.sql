@@ -1,12 +1,13 @@
 -- For which 401s does evidence share a key with a run?
--- By time, client address and orchestration id of the 401s. `orchestration id`: the user agent carries the id
--- of a job that one run of the docker wrapper's log names too. `address`: a known run's pod or tunnel held the
--- client address then, and no other run's did (see `address_holders`).
-CREATE OR REPLACE MACRO exact_keys(p_observer := NULL) AS TABLE
+-- By time, client address and orchestration id of the 401s; with `p_fetches` of all git requests too. `orchestration
+-- id`: the user agent carries the id of a job that one run of the docker wrapper's log names too. `address`: a known
+-- run's pod or tunnel held the client address then, and no other run's did (see `address_holders`).
+CREATE OR REPLACE MACRO exact_keys(p_observer := NULL, p_fetches := false) AS TABLE
 WITH asked AS (
     SELECT DISTINCT ts, client_ip, orchestration_id
     FROM observed_requests(p_observer := p_observer)
-    WHERE status = 401 AND ts IS NOT NULL AND (client_ip IS NOT NULL OR orchestration_id IS NOT NULL)
+    WHERE (status = 401 OR p_fetches AND service IN ('git-upload-pack', 'git-receive-pack')) AND ts IS NOT NULL
+        AND (client_ip IS NOT NULL OR orchestration_id IS NOT NULL)
 ),
 -- Clients replace what may not stand in a user agent by `_`.
 orchestrations AS (
@@ -23,7 +24,7 @@ orchestrations AS (
 addresses AS (
     SELECT ts, client_ip, max(ci_repo) AS ci_repo, max(workflow) AS workflow,
         CASE WHEN count(DISTINCT job) = 1 THEN max(job) END AS job, max(run_id) AS run_id
-    FROM address_holders(p_observer := p_observer)
+    FROM address_holders(p_observer := p_observer, p_fetches := p_fetches)
     WHERE run_id IS NOT NULL OR ci_repo IS NOT NULL
     GROUP BY ts, client_ip
     HAVING count(DISTINCT run_id) <= 1 AND count(DISTINCT ci_repo) <= 1 AND count(DISTINCT workflow) <= 1

@@ -1,12 +1,13 @@
 -- Which clients can send credentials unasked (proactiveAuth), and which only say so?
 -- Each client, version and tag of the case: `golden` is git tagged `proactive`, from 2.46 (2.46.0-rc1) on;
 -- `tagged, too old` has the tag and an older git, which ignores the setting and goes on getting 401s;
--- `tagged, version unknown` has a tag and no version to judge; `stock` is git without the tag; all else is
--- `other clients`.
+-- `tagged, version unknown` has a tag and no version to judge; `stock` is git without the tag; `checkout` is the git of
+-- actions/checkout, which runs on the runner, in no image; all else is `other clients`.
 CREATE OR REPLACE VIEW git_classes AS
 SELECT client, client_version, client_tag,
     CASE
         WHEN client IS NULL OR client <> 'git' THEN 'other clients'
+        WHEN coalesce(client_tag LIKE '%github-actions-checkout%', false) THEN 'checkout'
         WHEN NOT tagged THEN 'stock'
         WHEN major IS NULL OR minor IS NULL THEN 'tagged, version unknown'
         WHEN major < 2 OR major = 2 AND minor < 46 OR release_candidate_0 THEN 'tagged, too old'

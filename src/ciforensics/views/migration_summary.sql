@@ -1,11 +1,12 @@
 -- How far is the migration, in one line?
--- One row: the golden share of the git requests, and how many of the golden, the stock and the tagged but too old ones got
+-- One row: the golden share of the git requests (but for those of actions/checkout, which no image sends), and how many of the golden, the stock and the tagged but too old ones got
 -- a 401 (see `git_classes`). `golden` is NULL where that cannot be told: there are no git requests, or each got a 401, as
 -- in an export of 401s alone, where golden images do not show.
 CREATE OR REPLACE MACRO migration_summary(p_observer := NULL) AS TABLE
 SELECT
     CASE WHEN sum(unauthorized) < sum(requests)
-        THEN coalesce(sum(share) FILTER (WHERE class = 'golden'), 0) END AS golden,
+        THEN coalesce(sum(requests) FILTER (WHERE class = 'golden'), 0)
+            / nullif(sum(requests) FILTER (WHERE class <> 'checkout'), 0) END AS golden,
     any_value(unauthorized_share) FILTER (WHERE class = 'golden') AS golden_share,
     any_value(unauthorized_share) FILTER (WHERE class = 'stock') AS stock_share,
     coalesce(any_value(requests) FILTER (WHERE class = 'tagged, too old'), 0) AS too_old,
