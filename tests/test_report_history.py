@@ -153,7 +153,7 @@ def test_each_run_has_a_folder_of_its_own_and_earlier_ones_stay_as_they_are(
 def test_the_index_says_what_changed_and_draws_the_trend(make: Callable[..., Report]) -> None:
     assert "Since the last run" not in make().index.read_text("utf-8")
     page = make(n=30, offenders="acme/b").index.read_text("utf-8")
-    assert "<strong>new</strong> acme/b &lt;b&gt; (401s that a workflow sent, expected): 10 requests" in page
+    assert "<strong>new</strong> acme/b &lt;b&gt; (401s that a workflow sends): 10 401s a day" in page
     assert "<strong>gone</strong> acme/a &lt;b&gt;" in page
     assert "<strong>moved</strong> requests that were answered 401: 6 requests → 66 requests" in page
     assert (
