@@ -76,9 +76,12 @@ class Progress:
         of = self.holdouts.filter(pl.col("state") == progress_states.PINNED)
         return pl.DataFrame(
             {
-                "pinned": int((self.states["state"] == progress_states.PINNED).sum()),
+                "pinned": (self.states["state"] == progress_states.PINNED).sum()
+                if len(self.states)
+                else None,
                 "challenges": float(of["challenges"].sum()),
-            }
+            },
+            schema={"pinned": pl.Int64, "challenges": pl.Float64},
         )
 
     @property

@@ -9,6 +9,7 @@ SELECT
             / nullif(sum(requests) FILTER (WHERE class <> 'checkout'), 0) END AS golden,
     any_value(unauthorized_share) FILTER (WHERE class = 'golden') AS golden_share,
     any_value(unauthorized_share) FILTER (WHERE class = 'stock') AS stock_share,
-    coalesce(any_value(requests) FILTER (WHERE class = 'tagged, too old'), 0) AS too_old,
+    CASE WHEN count(*) > 0
+        THEN coalesce(any_value(requests) FILTER (WHERE class = 'tagged, too old'), 0) END AS too_old,
     any_value(unauthorized_share) FILTER (WHERE class = 'tagged, too old') AS too_old_share
 FROM git_class_totals(p_observer := p_observer);
