@@ -3,6 +3,7 @@
 set -u
 umask 027
 folder=@{ folder }@
+export XDG_CONFIG_HOME="$folder/config" # the key of the token hashes
 
 exec 9>"$folder/.lock" || exit 1
 if ! flock --nonblock 9; then
