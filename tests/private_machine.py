@@ -18,8 +18,8 @@ _NEEDED = dict.fromkeys(map(str, (sys.base_prefix, sys.prefix, ROOT)))
 # The targets that every service and timer wants; the machine's own would start its own services.
 _TARGETS = ("default", "sysinit", "basic", "shutdown", "timers", "multi-user")
 
-# Its control group first: systemd takes what it finds for its own. $1: what is laid over the file system, $2...:
-# folders to show to everybody, under folders that are closed to others.
+# Its control group first: systemd takes what it finds for its own. $1: what is laid over the file system,
+# $2...: folders to show to everybody, below folders that are closed to others.
 _START = """
 set -eu
 laid=$1; shift
@@ -83,7 +83,7 @@ class PrivateMachine:
     _process: subprocess.Popen[bytes] = field(init=False)
 
     def __enter__(self) -> Self:
-        self._folder = tempfile.TemporaryDirectory(prefix="private-machine-", dir="/var/tmp")  # noqa: S108
+        self._folder = tempfile.TemporaryDirectory(prefix="private-machine-", dir="/var/tmp")
         laid = Path(self._folder.name)
         laid.chmod(0o755)
         for name in ("work", "etc", "usr/sbin", "usr/local/bin"):
@@ -96,7 +96,18 @@ class PrivateMachine:
         with (laid / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 # Mounts of its own already here: those of `work` go with it.
-                ["unshare", "--mount", "--kill-child", "--fork", "sh", "-c", _START, "sh", str(laid), *_NEEDED],
+                [
+                    "unshare",
+                    "--mount",
+                    "--kill-child",
+                    "--fork",
+                    "sh",
+                    "-c",
+                    _START,
+                    "sh",
+                    str(laid),
+                    *_NEEDED,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -111,12 +122,17 @@ class PrivateMachine:
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()
-        subprocess.run(["unshare", "--mount", "sh", "-c", _TIDY, "sh", self._folder.name], check=False, timeout=20)
+        subprocess.run(
+            ["unshare", "--mount", "sh", "-c", _TIDY, "sh", self._folder.name], check=False, timeout=20
+        )
         self._folder.cleanup()
 
     def _is_up(self, laid: Path) -> bool:
         assert self._process.poll() is None, (laid / "log").read_text()
-        return self._pid() is not None and self.run("systemctl", "is-active", "default.target").stdout == b"active\n"
+        return (
+            self._pid() is not None
+            and self.run("systemctl", "is-active", "default.target").stdout == b"active\n"
+        )
 
     def _pid(self) -> int | None:
         """Of the systemd, as it is seen from outside."""
@@ -138,7 +154,7 @@ class PrivateMachine:
             ["nsenter", "--target", str(self._pid()), "--mount", "--uts", "--ipc", "--pid", *command],
             capture_output=True,
             check=check,
-            timeout=60,
+            timeout=300,
             stdin=subprocess.DEVNULL,
         )
 

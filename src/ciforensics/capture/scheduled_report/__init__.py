@@ -6,8 +6,20 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from ciforensics.capture.kit import IMAGE, LABEL, PATH, QUANTITY, TEXT, File, Key, Kind, Kit
-from ciforensics.capture.kit import choice, text_like, whole_number
+from ciforensics.capture.kit import (
+    IMAGE,
+    LABEL,
+    PATH,
+    QUANTITY,
+    TEXT,
+    File,
+    Key,
+    Kind,
+    Kit,
+    choice,
+    text_like,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +67,9 @@ KIT = Kit(
         Key(
             "program",
             "Where ciforensics is installed",
-            text_like("an absolute path of letters, digits and ._+-", "/usr/bin/ciforensics", r"(/[\w.+-]+)+"),
+            text_like(
+                "an absolute path of letters, digits and ._+-", "/usr/bin/ciforensics", r"(/[\w.+-]+)+"
+            ),
             "/opt/ciforensics/bin/ciforensics",
             only=_HOST,
         ),
