@@ -170,6 +170,7 @@ class PrivateMachine:
         return {
             "/etc/passwd": with_more("/etc/passwd", f"{self.user}:x:64999:64999::/srv:/usr/sbin/nologin"),
             "/etc/group": with_more("/etc/group", f"{self.user}:x:64999:"),
+            "/etc/shadow": f"root:*:20000::::::\n{self.user}:*:20000::::::\n",  # or PAM lets cron not in
         }
 
 

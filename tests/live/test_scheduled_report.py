@@ -1,4 +1,4 @@
-"""The report as systemd, cron and a workflow's shell run it: a systemd and a cron of the tests' own really do."""
+"""The report as systemd, cron and a workflow's shell run it; systemd and cron really do."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def machine(
     export("scheduled-report", kits / "cron", settings=settings)
     units, crontab = read(kits / "systemd" / "systemd"), read(kits / "cron" / "cron")
     # There is no journal; and the program of a test may be in /tmp.
-    here = f"BindReadOnlyPaths={sys.prefix} {ROOT}\nStandardOutput=file:/run/said\nStandardError=file:/run/said\n"
+    here = f"BindReadOnlyPaths={sys.prefix} {ROOT}\nStandardOutput=file:/run/said\nStandardError=inherit\n"
     units_of = "/etc/systemd/test/ciforensics-report"
     files = {
         **{f"/etc/systemd/test/{name}": text for name, text in units.items()},
@@ -226,7 +226,7 @@ def test_a_workflow_makes_the_report_with_the_summary_of_the_job_and_then_fails(
             codes[step["name"]] = done.returncode
             assert done.returncode in {0, 3}, done.stderr
     assert codes == {"Install ciforensics": 0, "Bring the logs": 0, "Make the report": 3}
-    assert [path.name for path in (work / "logs").iterdir()] == ['it\'s "100%" ${{ github.token }}.csv']
+    assert [path.name for path in (work / "logs").iterdir()] == ['"100%" ${{ github.token }}.csv']
     assert "10 of 20 requests" in (tmp_path / "summary.md").read_text()
     assert (tmp_path / "config" / "ciforensics" / "redaction.key").read_bytes() == KEY
     (kept,) = {step["with"]["path"] for step in steps if "upload-artifact" in step.get("uses", "")}
