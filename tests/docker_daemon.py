@@ -36,11 +36,11 @@ def free_port() -> int:
             return port
 
 
-def wait_until(ready: Callable[[], bool], *, what: str) -> None:
+def wait_until(ready: Callable[[], bool], *, what: str, patience_s: float = _PATIENCE_S) -> None:
     """Asks until the answer is true."""
-    end = time.monotonic() + _PATIENCE_S
+    end = time.monotonic() + patience_s
     while not ready():
-        assert time.monotonic() < end, f"{what} within {_PATIENCE_S} s"
+        assert time.monotonic() < end, f"{what} within {patience_s} s"
         time.sleep(0.05)
 
 

@@ -5,6 +5,7 @@
 | `kit` | what a kit is: its keys, what values they take, its files |
 | `export` | finds the kits, writes one out |
 | `docker_wrapper`, `docker_events`, `squid`, `golden_images`, `mitmproxy` | a kit each: files and a page |
+| `scheduled_report` | a kit that records nothing: it runs the report on what the others wrote |
 """
 
 from __future__ import annotations

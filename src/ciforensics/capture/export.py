@@ -39,7 +39,7 @@ def all_kits() -> tuple[Kit, ...]:
 
     Example:
         >>> [kit.name for kit in all_kits()]
-        ['docker-events', 'docker-wrapper', 'golden-images', 'mitmproxy', 'squid']
+        ['docker-events', 'docker-wrapper', 'golden-images', 'mitmproxy', 'scheduled-report', 'squid']
     """
     packages = [each.name for each in pkgutil.iter_modules(ciforensics.capture.__path__) if each.ispkg]
     return tuple(importlib.import_module(f"ciforensics.capture.{name}").KIT for name in sorted(packages))
@@ -221,6 +221,26 @@ def _hcl(value: str | int) -> str:
     return _json(value).replace("${", "$${").replace("%{", "%%{")
 
 
+def _github(value: str | int) -> str:
+    """YAML in which GitHub evaluates `${{ … }}`."""
+    return _json(value).replace("${{", "${{ '${{' }}")
+
+
+def _unit(value: str | int) -> str:
+    """A word of a unit file: `%` begins a specifier. ExecStart= alone knows `$`, so templates double that."""
+    if re.fullmatch(r"[\w./:@+,=-]+", str(value), re.ASCII):
+        return str(value)  # User= takes no quotes
+    quoted = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{quoted}"'
+
+
+def _schedule(value: str | int) -> str:
+    """For lines that are times, where a quote would be a part of them."""
+    if not re.fullmatch(r"[\w./:@+,=*~ -]+", str(value), re.ASCII):
+        raise ValueError("letters, digits, spaces and ./:@+,=*~_- only")
+    return str(value)
+
+
 def _bare(value: str | int) -> str:
     """For languages without quotes that hold in every place: only what is plain in all of them."""
     if not re.fullmatch(r"[\w./:@+,=-]+", str(value), re.ASCII):
@@ -232,11 +252,15 @@ _ESCAPES: dict[str, Callable[[str | int], str]] = {
     ".sh": _shell,
     ".md": _shell,  # what a reader copies from a page is a command
     ".yaml": _json,  # a string in JSON is one in YAML
-    ".yml": _json,
+    ".yml": _github,
     ".json": _json,
     ".tf": _hcl,
     ".conf": _bare,
     "Dockerfile": _bare,
+    "Containerfile": _bare,
+    ".service": _unit,
+    ".timer": _schedule,
+    "ciforensics-report": _schedule,  # a crontab
 }
 
 

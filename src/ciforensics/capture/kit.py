@@ -168,7 +168,7 @@ class Kit:
         folder: where its files are.
         keys: its settings.
         files: path in the folder, and in the export, to how it is written. There is a `README.md`.
-        source: the source that reads what the kit writes.
+        source: the source that reads what the kit writes; None: it records nothing.
         check: looks at all values together; raises ValueError with a sentence that says what does not fit.
         more: what the templates see beside the values, worked out from them.
     """
@@ -178,6 +178,6 @@ class Kit:
     folder: Path
     keys: tuple[Key, ...]
     files: Mapping[str, File]
-    source: str
+    source: str | None
     check: Callable[[Mapping[str, Value | None]], None] = field(default=lambda _: None)
     more: Callable[[Mapping[str, Value | None]], Mapping[str, Any]] = field(default=lambda _: {})
