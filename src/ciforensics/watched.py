@@ -232,7 +232,8 @@ def _found(  # noqa: PLR0917 (both callers have all of them at hand)
     text: str,
 ) -> dict[str, Any]:
     about = DEFINITIONS[name]
-    value, low, high = (None if not c or filled[c] is None else float(filled[c]) for c in columns)
+    # Nine digits: sums of floats differ in the last ones from run to run.
+    value, low, high = (None if not c or filled[c] is None else float(f"{filled[c]:.9g}") for c in columns)
     above = about.warns_above is not None and value is not None and value > about.warns_above
     made = Finding(
         id=name,
