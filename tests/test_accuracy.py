@@ -55,6 +55,14 @@ def test_no_shape_of_delays_is_taken_for_granted(
     assert found.share_error <= share_error
 
 
+def test_knowing_when_some_builds_were_over_does_no_harm(tmp_path: Path) -> None:
+    files = (*CSV_AND_WRAPPER, "evidence/docker-events.jsonl")
+    found, _ = measured(tmp_path, *files, seed=21, builds_per_hour=600, hours=24, delays="flat")
+    assert found.top1 >= 0.78
+    assert found.share_error <= 0.04
+    assert found.ece <= 0.03
+
+
 def test_what_runners_without_the_wrapper_sent_is_not_put_on_others(tmp_path: Path) -> None:
     found, _ = measured(tmp_path, *CSV_AND_WRAPPER, seed=13, builds_per_hour=600, hours=12, coverage=0.7)
     assert found.top1 >= 0.75

@@ -325,6 +325,15 @@ def test_two_builds_never_hold_one_address_at_once() -> None:
     assert len(last) < len(sample_fleet().builds) / 5, "addresses are given out again"
 
 
+@pytest.mark.parametrize("delays", ["lognormal", "bimodal", "flat"])
+def test_no_image_is_tagged_before_its_build_has_asked_for_all_that_is_in_it(delays: Any) -> None:
+    fleet = simulate(random_parameters(seed=3, delays=delays))
+    tagged = {event.build: event.at for event in fleet.events if event.action == "tag"}
+    asked = [request for request in fleet.requests if request.build in tagged]
+    assert len(asked) > 500
+    assert all(request.at < tagged[request.build] for request in asked if request.build)
+
+
 def test_a_wrapper_on_half_of_the_runners_leaves_half_of_the_rows_to_nobody() -> None:
     fleet = simulate(small(coverage=0.5))
     senders = Counter(row["sender"] for row in csv.DictReader(io.StringIO(truth(fleet)), delimiter=";"))

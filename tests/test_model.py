@@ -45,6 +45,7 @@ def problem(
         edge_factor=np.zeros(0, dtype=np.float32),
         task=np.array([task for _, task in builds], dtype=np.int32),
         exposure=np.ones(len(builds)),
+        life=np.full(len(builds), window_s, dtype=np.int32),
         hours=np.full(24, 3600.0),
         n_shards=int(shards.max()) + 1,
         n_outcomes=int(outcomes.max()) + 1,
@@ -140,6 +141,29 @@ def test_shards_in_blocks_of_their_own_add_up_to_all_edges() -> None:
     active = np.ones(len(pairs.task), dtype=bool)
     found = blocks(made, pairs, active)
     assert np.concatenate([block.edge for block in found]).tolist() == list(range(len(made.edge_request)))
+
+
+def test_builds_that_were_over_early_say_nothing_of_what_comes_late() -> None:
+    rng = np.random.default_rng(1)
+    starts = np.sort(rng.integers(0, DAY - 400, 800))
+    lives = rng.choice([40, 320], 800).astype(np.int32)
+    lags = rng.integers(0, 150, 800)
+    asked = [(int(second), 0, 0) for second in (starts + lags)[lags <= lives]]
+    asked += [(int(second), 0, 0) for second in rng.integers(0, DAY, 60)]
+    made = problem(asked, [(int(start), 0) for start in starts])
+    alive = made.edge_lag <= lives[made.edge_build]
+    found = model.fit(
+        replace(
+            made,
+            life=lives,
+            edge_request=made.edge_request[alive],
+            edge_build=made.edge_build[alive],
+            edge_lag=made.edge_lag[alive],
+        )
+    )
+    assert rates(found) == {(0, 0): pytest.approx(1.0, abs=0.06)}
+    soon, late = (found.delays.by_pair[0, made.bins.of_second[lag]] for lag in (25, 100))
+    assert late == pytest.approx(soon, rel=0.3)
 
 
 def test_no_builds_near_any_request_leave_everything_to_the_background() -> None:

@@ -16,7 +16,6 @@ import polars as pl
 
 from ciforensics.analysis import model
 from ciforensics.analysis.blocks import Blocks, only_of
-from ciforensics.analysis.steps import summed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from ciforensics.analysis.delays import Bins
     from ciforensics.analysis.evidence import Evidence
     from ciforensics.analysis.model import Fit
-    from ciforensics.analysis.steps import Problem
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -108,11 +106,12 @@ def checks(evidence: Evidence, fit: Fit) -> Checks:
         seen = (np.arange(blocks.count) % 2 != half).astype(float)
         fitted = model.fit(blocks.weighted(problem, seen), start=fit)
         unseen = blocks.weighted(problem, 1 - seen)
-        rate = fitted.requests / np.maximum(_builds(blocks.weighted(problem, seen))[fitted.task], 1)
-        mass = rate[:, None] * fitted.delays.by_pair * bins.widths
+        mass = fitted.delays.by_pair * bins.widths
+        exposure = (mass * blocks.weighted(problem, seen).at_risk[fitted.task]).sum(axis=1)
+        mass *= (fitted.requests / np.maximum(exposure, 1))[:, None]
         sent = fitted.probability * unseen.weight[problem.edge_request[fitted.edge]]
         delays[0] += np.bincount(bins.of_second[problem.edge_lag[fitted.edge]], sent, len(bins.widths))
-        delays[1] += _builds(unseen)[fitted.task] @ mass
+        delays[1] += (unseen.at_risk[fitted.task] * mass).sum(axis=0)
         cells = problem.shard.astype(np.int64) * len(problem.hours) + problem.hour
         counts[0] += np.bincount(cells, unseen.weight, counts[0].size).reshape(counts[0].shape)
         background = fitted.background * ((1 - seen) @ blocks.seconds)
@@ -143,11 +142,6 @@ def checks(evidence: Evidence, fit: Fit) -> Checks:
     )
 
 
-def _builds(problem: Problem) -> Floats:
-    """Builds of each task that count."""
-    return summed(problem.task, problem.exposure, problem.n_tasks)
-
-
 def late_share(fit: Fit, bins: Bins) -> float:
     """Share of the delays in the last tenth of the window; more than `LATE`: the window is too short.
 
@@ -175,7 +169,7 @@ def _sent(evidence: Evidence, blocks: Blocks, fit: Fit, mass: Floats, weights: F
     at = blocks.started[:, None] + problem.bins.centres
     hour = np.searchsorted(evidence.hours, at // 3600).clip(0, hours - 1)
     recorded = (evidence.hours[hour] == at // 3600) & (at >= blocks.begins[0]) & (at <= blocks.begins[-1])
-    weight = weights[blocks.at(at)] * recorded
+    weight = weights[blocks.at(at)] * recorded * problem.alive
     cell = np.arange(bins) * hours + hour
     by_task = np.argsort(problem.task, kind="stable")
     ends = np.cumsum(np.bincount(problem.task, minlength=problem.n_tasks))

@@ -6,6 +6,7 @@ of (`views/exact_keys.sql`); here texts become numbers, and seconds become edges
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +144,7 @@ def gather(
         edge_factor=factors(con, requests, (request, build), told),
         task=builds["task"].to_numpy(),
         exposure=_exposure(builds, recorded, offset_s),
+        life=_life(builds, window_s, offset_s),
         hours=seconds,
         n_shards=requests["shard"].n_unique(),
         n_outcomes=requests["outcome_no"].n_unique(),
@@ -284,3 +286,11 @@ def _exposure(builds: pl.DataFrame, hours: pl.DataFrame, offset_s: float) -> NDA
         .to_numpy()
         .astype(float)
     )
+
+
+def _life(builds: pl.DataFrame, window_s: int, offset_s: float) -> NDArray[np.int32]:
+    """For how many seconds after its start a build is a candidate, as `views/build_candidates.sql` has it."""
+    start, end = pl.col("ts").dt.epoch("s"), pl.col("to_ts").dt.epoch("s")
+    rounded = math.ceil(offset_s) - math.floor(offset_s)
+    known = (end - start + rounded).fill_null(window_s).clip(0, window_s)
+    return builds.select(known.cast(pl.Int32)).to_series().to_numpy()

@@ -36,6 +36,7 @@ _BACKGROUND = 0.3  # its share at first: high, as what it has once lost it hardl
 _ITERATIONS = (15, 15, 15, 60)  # of each round
 _FURTHEST = 8.0  # of a leap, in steps
 _SETTLED = 1e-4  # share of the requests that an iteration moves
+_STILL = 0.05  # share of a task's builds that are enough to learn late delays of
 _SAMPLE = 1 << 20  # edges that are enough for a first look at the delays
 _PAIR_OUTCOMES, _TASK_OUTCOMES = 5.0, 2.0  # requests that outweigh what shares are drawn towards
 
@@ -264,11 +265,14 @@ class _State:
     def _maximise(self, histograms: Floats, outcomes: Floats) -> None:
         """The M-step."""
         p, task = self.problem, self.pairs.task[self.chosen]
-        n, exposure = histograms.sum(axis=1), self.pairs.exposure[self.chosen]
+        # What came late came of fewer builds: of those that were not over by then.
+        at_risk = self.pairs.at_risk[task]
+        n, exposure = histograms.sum(axis=1), (self.delays.by_pair * p.bins.widths * at_risk).sum(axis=1)
+        still = np.maximum(at_risk / np.maximum(at_risk[:, :1], 1e-9), _STILL)
         absent = len(self.active) - len(self.chosen)
         self.prior = self.prior.learned(n, exposure, absent)
         self.rate[self.chosen] = self.prior.rates(n, exposure)
-        self.delays = delays.learn(histograms, task, p.n_tasks, p.bins, self.delays.concentration)
+        self.delays = delays.learn(histograms / still, task, p.n_tasks, p.bins, self.delays.concentration)
         of_task = np.zeros((p.n_tasks, p.n_outcomes))
         np.add.at(of_task, task, outcomes)
         self.task_outcomes = _shares(of_task, of_task.sum(axis=0), _TASK_OUTCOMES)

@@ -45,6 +45,7 @@ class Problem:
         edge_factor: by what other evidence makes it likelier; empty: 1 everywhere.
         task: of each build.
         exposure: how often each build counts: 0 for one that began before requests were recorded.
+        life: of each build, for how many seconds it could send: the window, unless it was over sooner.
         hours: seconds recorded in each hour.
         n_shards: how many shards there are.
         n_outcomes: how many outcomes there are.
@@ -63,6 +64,7 @@ class Problem:
     edge_factor: NDArray[np.float32]
     task: NDArray[np.int32]
     exposure: Floats
+    life: NDArray[np.int32]
     hours: Floats
     n_shards: int
     n_outcomes: int
@@ -74,6 +76,20 @@ class Problem:
         """How long requests were recorded."""
         return float(self.hours.sum())
 
+    @property
+    def alive(self) -> Floats:
+        """How much of each build could send in each bin of delays, shape (builds, bins)."""
+        lived = (self.life[:, None] + 1 - self.bins.edges[:-1]) / self.bins.widths
+        found: Floats = lived.clip(0, 1) * self.exposure[:, None]
+        return found
+
+    @property
+    def at_risk(self) -> Floats:
+        """How many builds of each task could send in each bin of delays, shape (tasks, bins)."""
+        bins = len(self.bins.widths)
+        cells = self.task[:, None] * bins + np.arange(bins)
+        return summed(cells.ravel(), self.alive.ravel(), self.n_tasks * bins).reshape(-1, bins)
+
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
@@ -82,14 +98,14 @@ class Pairs:
     Attributes:
         task: of each pair.
         shard: of each pair.
-        exposure: builds of its task.
+        at_risk: builds that could send after such a delay, shape (tasks, bins).
         of_edge: the pair of each edge.
         bin: of each edge's delay.
     """
 
     task: NDArray[np.int32]
     shard: NDArray[np.int32]
-    exposure: Floats
+    at_risk: Floats
     of_edge: NDArray[np.int32]
     bin: NDArray[np.uint8]
 
@@ -102,8 +118,7 @@ class Pairs:
         keys, of_edge = _numbered(key, problem.n_shards * problem.n_tasks)
         task = (keys % max(1, problem.n_tasks)).astype(np.int32)
         shard = (keys // max(1, problem.n_tasks)).astype(np.int32)
-        exposure = summed(problem.task, problem.exposure, problem.n_tasks)[task]
-        return cls(task, shard, exposure, of_edge, problem.bins.of_second[problem.edge_lag])
+        return cls(task, shard, problem.at_risk, of_edge, problem.bins.of_second[problem.edge_lag])
 
 
 def _numbered(keys: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -213,7 +228,8 @@ def gains(
     Returns:
         Gains, shape (rates, pairs).
     """
-    found = -np.outer(rates, pairs.exposure)
+    exposure = (by_task * problem.bins.widths * pairs.at_risk).sum(axis=1)
+    found = -np.outer(rates, exposure[pairs.task])
     inverse = (1 / np.maximum(intensity, 1e-300)).astype(np.float32)
     density, shares = by_task.astype(np.float32), task_outcomes.astype(np.float32)
     for part in _parts(len(problem.edge_request)):

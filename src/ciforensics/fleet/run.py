@@ -9,6 +9,8 @@ from __future__ import annotations
 import random
 import uuid
 import zlib
+from collections import defaultdict
+from dataclasses import replace
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 Step = tuple[str, str, int, int, bool]
 """Method, url, status, bytes of the answer's body, whether a credential was sent."""
 
+AFTER_S = 60.0
+"""From a build's last request to its job's end, at least: the image is tagged, run and pushed in between."""
+
 
 def simulate(parameters: Parameters) -> Fleet:
     """Lets a fleet run.
@@ -53,8 +58,12 @@ def simulate(parameters: Parameters) -> Fleet:
     """
     rng = random.Random(parameters.seed)  # noqa: S311 (reproducible on purpose)
     end = parameters.hours * HOUR
-    builds = _builds(parameters, rng)
-    requests = [request for build in builds for request in _build_requests(parameters, build, rng)]
+    drawn = _builds(parameters, rng)
+    asked = [list(_build_requests(parameters, build, rng)) for build in drawn]
+    builds = _housed(drawn, asked)
+    requests = [
+        replace(request, build=build) for build, own in zip(builds, asked, strict=True) for request in own
+    ]
     for background in parameters.background:
         first, last = (hour * HOUR for hour in background.between)
         for at in _arrivals(background.per_hour, parameters, rng):
@@ -98,20 +107,13 @@ def _builds(parameters: Parameters, rng: random.Random) -> list[Build]:
         for nth, workflow in enumerate(parameters.workflows)
         for at in _arrivals(workflow.per_hour, parameters, rng)
     )
-    held: dict[str, list[tuple[float, int]]] = {
-        node: [] for pool in parameters.pools for node, _ in pool.nodes
-    }
     builds = []
     run_id = 23_104_500_000
     for at, nth in starts:
         workflow = parameters.workflows[nth]
         pool = pools[rng.choice(workflow.pools)]
-        node, net = rng.choice(pool.nodes)
+        node, _ = rng.choice(pool.nodes)
         until = at + rng.uniform(100, 260)
-        # An address is given out again a while after its pod is gone.
-        again = bool(held[node]) and held[node][0][0] < at - 90
-        address = heappop(held[node])[1] if again else len(held[node])
-        heappush(held[node], (until, address))
         run_id += rng.randrange(200, 9_000)
         builds.append(
             Build(
@@ -122,7 +124,7 @@ def _builds(parameters: Parameters, rng: random.Random) -> list[Build]:
                 pool=pool,
                 node=node,
                 pod=f"{pool.name}-{_of(node, 0xFFFFF):05x}-runner-{rng.getrandbits(20):05x}",
-                ip=f"10.{net}.{address // 200}.{address % 200 + 10}",
+                ip="",
                 at=at,
                 until=until,
                 wrapped=pool.wrapper is not None and rng.random() < parameters.coverage,
@@ -130,6 +132,23 @@ def _builds(parameters: Parameters, rng: random.Random) -> list[Build]:
             )
         )
     return builds
+
+
+def _housed(builds: list[Build], asked: list[list[Request]]) -> list[Build]:
+    """The builds, none over before it has asked for all that it needs, each with its pod's address."""
+    held: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
+    housed = []
+    for build, own in zip(builds, asked, strict=True):
+        until = max([build.until, *(request.at + request.duration + AFTER_S for request in own)])
+        # An address is given out again a while after its pod is gone.
+        free = held[build.node]
+        again = bool(free) and free[0][0] < build.at - 90
+        address = heappop(free)[1] if again else len(free)
+        heappush(free, (until, address))
+        net = dict(build.pool.nodes)[build.node]
+        ip = f"10.{net}.{address // 200}.{address % 200 + 10}"
+        housed.append(replace(build, until=until, ip=ip))
+    return housed
 
 
 def _delay(median: float, shape: str, rng: random.Random) -> float:
