@@ -252,6 +252,9 @@ def test_unexpected_are_bare_addresses_odd_ports_late_and_rare_ones_each_with_it
     ]
     expected = "p_expected := '*.example, 203.0.*, 2001:db8:*'"
     assert ask(con, f"SELECT host FROM unexpected_destinations({expected})") == []
+    # As they are shown, to be copied from there.
+    shown = "p_expected := 'nexus.acme.example:8081, [2001:db8::7]:8443, *:443'"
+    assert ask(con, f"SELECT host FROM unexpected_destinations({shown})") == []
 
 
 def test_denied_are_those_that_squid_says_it_denied_and_without_a_status_nobody_knows(case: Build) -> None:

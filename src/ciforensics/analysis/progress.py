@@ -166,9 +166,8 @@ def progress(
         )
     )
     bucket = con.sql("FROM observer_bucket(p_observer := $1)", params=[observer]).fetchone()
-    problem = found.evidence.problem
-    rated = progress_rest.rates(fetches, paths, max(problem.seconds, 1) / _DAY_S)
-    days = int(problem.seconds // _DAY_S)
+    rated = progress_rest.rates(fetches, paths, max(found.evidence.problem.seconds, 1) / _DAY_S)
+    days = _whole_days(con, observer)
     left = progress_rest.remaining(rated, states, max(1, days))
     shares = progress_shares.denominators(requests, fetches, paths, states, sample=sample, seed=seed)
     each = progress_states.stretches(paths)
@@ -184,3 +183,13 @@ def progress(
         forecast=progress_rest.forecast(left, days=days, seed=seed),
         comparison=progress_effect.effect(fetches, paths, draws=draws, level=0.9, seed=seed),
     )
+
+
+def _whole_days(con: duckdb.DuckDBPyConnection, observer: str | None) -> int:
+    """From the first request to the last; an hour without any is a part of its day all the same."""
+    (days,) = con.sql(
+        "SELECT coalesce(date_diff('second', min(first_ts), max(last_ts)), 0) // $2"
+        " FROM observed_hours(p_observer := $1)",
+        params=[observer, _DAY_S],
+    ).fetchall()[0]
+    return int(days)

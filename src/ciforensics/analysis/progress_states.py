@@ -84,9 +84,8 @@ class Paths:
     """What each build's state was.
 
     Attributes:
-        builds: `Fetches.builds` with the `state` that its workflow was in, the fetches by class as columns,
-            and `moved`: NULL before the workflow was golden for the first time, else 0; each fall back adds
-            1.
+        builds: `Fetches.builds` with the `state` that its workflow was in, and its fetches by class and of
+            other programs (`others`) as columns.
         certain: for each `name` the `probability` of its last state.
     """
 
