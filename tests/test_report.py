@@ -124,7 +124,7 @@ def test_there_is_nothing_beside_the_report_its_findings_and_its_notebooks(made:
         "notebooks/02-who-sent-them.ipynb",
         "run.json",
     ]
-    assert sorted(path.name for path in made.parents[1].iterdir()) == ["index.html", "runs"]
+    assert sorted(path.name for path in made.parents[1].iterdir()) == [".lock", "index.html", "runs"]
 
 
 def test_parameters_reach_the_notebook_in_the_type_of_their_annotation(made: Path) -> None:

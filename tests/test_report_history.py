@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +44,7 @@ def _finding(value: float | None, *, subject: str | None = None, **given: object
 
 def _run(*findings: Finding, error: str = "", **given: object) -> history.Run:
     told = {"question": "Who?", "headline": "", "error": error}
-    made = history.Run("a", {"since": ""}, {}, {}, {"03-who": told}, findings)
+    made = history.Run("a", {"since": ""}, {"name": "case.duckdb"}, {}, {"03-who": told}, findings)
     return replace(made, **given)  # type: ignore[arg-type]
 
 
@@ -163,6 +165,46 @@ def test_the_index_says_what_changed_and_draws_the_trend(make: Callable[..., Rep
     assert "Nothing is new" in make(n=30, offenders="acme/b").index.read_text("utf-8")
 
 
+def test_the_index_draws_the_trend_of_what_is_about_a_subject_too(make: Callable[..., Report]) -> None:
+    make(offenders="acme/a acme/b")
+    page = make(offenders="acme/a acme/b acme/c acme/d acme/e acme/f").index.read_text("utf-8")
+    assert "<span>acme/a &lt;b&gt; (401s that a workflow sends): 10 401s a day</span>\n<svg" in page
+    assert "<span>acme/c &lt;b&gt; (401s that a workflow sends): 10 401s a day</span>\n</li>" in page
+    assert "<span>acme/f" not in page, "the page of the notebook has them all"
+
+
+def test_two_reports_at_once_are_made_one_after_the_other(
+    make: Callable[..., Report], tmp_path: Path
+) -> None:
+    case = make(offenders="acme/a").run.case["name"]
+    said: list[str] = []
+    with ThreadPoolExecutor() as pool:
+        both = [
+            pool.submit(
+                report, tmp_path / case, out=tmp_path / "out", notebooks=tmp_path / "n", progress=said.append
+            )
+            for _ in range(2)
+        ]
+        first, second = sorted((each.result() for each in both), key=lambda made: made.run.id)
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 3
+    assert sum("waiting for it to end" in line for line in said) == 1
+    assert f"runs/{second.run.id}/" in second.index.read_text("utf-8")
+    assert f'runs/{first.run.id}/index.html">{first.run.id}</a>' in second.index.read_text("utf-8")
+
+
+def test_another_case_in_the_same_folder_is_not_compared(make: Callable[..., Report], tmp_path: Path) -> None:
+    make(offenders="acme/a")
+    shutil.copyfile(tmp_path / "case.duckdb", tmp_path / "other.duckdb")
+    other = report(tmp_path / "other.duckdb", out=tmp_path / "out", notebooks=tmp_path / "n")
+    assert "Since the last run" not in other.index.read_text("utf-8")
+
+
+def test_what_a_killed_report_left_is_cleared_away(make: Callable[..., Report], tmp_path: Path) -> None:
+    (tmp_path / "out" / ".report-killed" / "room").mkdir(parents=True)
+    make()
+    assert not list((tmp_path / "out").glob(".report-*"))
+
+
 def test_findings_json_holds_what_the_schema_says(make: Callable[..., Report]) -> None:
     told = json.loads((make().folder / "findings.json").read_text("utf-8"))
     assert all(list(found) == list(SCHEMA) for found in told["findings"])
@@ -266,12 +308,23 @@ def test_what_nobody_can_tell_passes_no_threshold() -> None:
         ("unauthorized>many", "give one such as"),
         ("unauthorized>1.2.3", "give one such as"),
         ("", "there are warning, changed, rejected"),
+        ("unauthorized_share>5", "give one such as 'unauthorized_share>5%' (share)"),
+        ("unauthorized>5%", "give one such as 'unauthorized>100' (requests)"),
     ],
 )
 def test_a_wrong_threshold_is_refused_with_the_nearest_right_one(given: str, said: str) -> None:
     with pytest.raises(CiforensicsError) as caught:
         thresholds.threshold(given)
     assert said in caught.value.hint
+
+
+def test_a_threshold_that_no_notebook_to_run_can_pass_is_refused() -> None:
+    limits = [thresholds.threshold(each) for each in ("warning", "unauthorized>5")]
+    thresholds.watched(limits, ())
+    thresholds.watched(limits, ["00", "01-where"])
+    thresholds.watched(limits, ["0"])
+    with pytest.raises(CiforensicsError, match="a finding of notebook 01, which would not run"):
+        thresholds.watched(limits, ["00"])
 
 
 # In Markdown.
@@ -285,3 +338,13 @@ def test_the_summary_is_text_whatever_the_logs_say(make: Callable[..., Report]) 
     assert r"\<img src=x\> \| \@all" in text
     assert r"- new\: \[x\]\(javascript\:alert\(1\)\)" in text
     assert "](" not in text.replace(r"\]\(", "")
+
+
+def test_the_summary_says_a_change_once_and_is_short(make: Callable[..., Report]) -> None:
+    make(offenders="acme/a")
+    made = make(offenders=" ".join(f"acme/b{n}" for n in range(30)))
+    passing = thresholds.passing([thresholds.threshold("changed")], made.run.findings, made.changes)
+    text = summary.summary(made, [*passing, "one more"])
+    assert text.count("acme/b1 ") == 1
+    assert "- and 11 more" in text
+    assert "## Over a threshold\n\n- one more\n" in text

@@ -62,6 +62,11 @@ def main() -> None:
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:  # a full disk, no permission, a folder that is a file
+        where = error.filename2 or error.filename
+        said = (error.strerror or str(error)) + (f": {where}" if where else "")
+        err.print(Text(display.visible(f"{said}.")), soft_wrap=True)
+        sys.exit(1)
 
 
 @app.command()

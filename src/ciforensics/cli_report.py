@@ -77,6 +77,9 @@ def report(
     from ciforensics.report.summary import summary as markdown  # noqa: PLC0415
 
     limits = [thresholds.threshold(each) for each in fail_on or ()]
+    thresholds.watched(limits, only or ())
+    if summary:
+        summary.open("a", encoding="utf-8").close()  # else one learns after the run that it cannot be written
     beside = out_dir / "case.duckdb"
     case = case or (beside if paths or beside.exists() else Path("case.duckdb"))
     if paths:

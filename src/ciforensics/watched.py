@@ -53,7 +53,7 @@ DEFINITIONS = {
         Definition("linked_share", "02", "rows that are linked to another log's", "share"),
         Definition("offender", "03", "401s that a workflow sends", "401s a day"),
         Definition("unattributed_share", "03", "401s that no known build explains", "share"),
-        Definition("golden_share", "04", "of requests, builds or CI repos, those that are golden", "share"),
+        Definition("golden_share", "04", "share that is golden", "share"),
         Definition(
             "golden_unauthorized_share", "04", "of the golden requests, those answered 401", "share", 0.01
         ),
@@ -109,6 +109,17 @@ class Finding:
     def key(self) -> tuple[str, str]:
         """What makes it the same finding in another run."""
         return self.id, self.subject or ""
+
+
+def about(found: Finding) -> str:
+    """What a finding is about, in words.
+
+    Example:
+        >>> about(Finding("regression", "04", "", "acme/web", 3, "builds", None, None, "", "warning", ""))
+        'acme/web (builds since a golden workflow fell back)'
+    """
+    meaning = DEFINITIONS[found.id].meaning if found.id in DEFINITIONS else found.id
+    return f"{found.subject} ({meaning})" if found.subject else meaning
 
 
 def shown(found: Finding) -> str:
@@ -231,21 +242,22 @@ def _found(  # noqa: PLR0917 (both callers have all of them at hand)
     evidence: str,
     text: str,
 ) -> dict[str, Any]:
-    about = DEFINITIONS[name]
+    defined = DEFINITIONS[name]
     # Nine digits: sums of floats differ in the last ones from run to run.
     value, low, high = (None if not c or filled[c] is None else float(f"{filled[c]:.9g}") for c in columns)
-    above = about.warns_above is not None and value is not None and value > about.warns_above
+    limit = defined.warns_above
+    above = limit is not None and value is not None and value > limit
     made = Finding(
         id=name,
-        notebook=about.notebook,
+        notebook=defined.notebook,
         question="",  # the report knows the notebook's heading
         subject=subject,
         value=value,
-        unit=about.unit,
+        unit=defined.unit,
         low=low,
         high=high,
         evidence=evidence,
         severity=WARNING if above else INFO,
         text=text,
     )
-    return asdict(made if text else replace(made, text=f"{subject}: {shown(made)}"))
+    return asdict(made if text else replace(made, text=f"{about(made)}: {shown(made)}"))

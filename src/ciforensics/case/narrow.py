@@ -67,7 +67,7 @@ def time_range(case: Path, *, since: str, until: str) -> Range | None:
         raise CiforensicsError(f"Nothing lies {wanted}.", hint="--since comes before --until.")
     if (start and start > last) or (end and end <= first):
         raise CiforensicsError(
-            f"The case has nothing {wanted}.", hint=f"its evidence is of {Range(first, last)}."
+            f"The case has nothing {wanted}.", hint=f"its evidence is {Range(first, last)}."
         )
     return wanted
 

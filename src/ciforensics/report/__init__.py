@@ -7,8 +7,10 @@ changed, `index` puts it all on one page.
 from __future__ import annotations
 
 import difflib
+import shutil
 import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
+from filelock import FileLock, Timeout
 from papermill.iorw import load_notebook_node  # type: ignore[import-untyped]
 from papermill.parameterize import parameterize_notebook  # type: ignore[import-untyped]
 
@@ -28,7 +31,7 @@ from ciforensics.shipped import __version__, shipped
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ciforensics.report.history import Change, Run
     from ciforensics.report.pages import Page
@@ -72,6 +75,7 @@ def report(
     The notebooks run in an empty folder where the case, as it is now, goes by its file name: what they write
     names no folder of this machine, and an ingest meanwhile changes nothing. A notebook that fails does not
     stop the others. Earlier runs stay as they are; the index of the last one until this one is complete.
+    Two reports into the same folder are made one after the other.
 
     Args:
         case: the case file.
@@ -100,11 +104,10 @@ def report(
     plan = runner.plan(folder, only=only, parameters=given, case=case.name)
     wanted = time_range(case, since=since, until=until)
     index.refuse_what_is_not_ours(out)
-    past = history.read(out)
+    history.read(out)  # what cannot be read is said before the notebooks run
     asked = {"parameters": given, "since": since, "until": until}
-    (out / "runs").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".report-", dir=out) as scratch:
-        work = Path(scratch).resolve()
+    with _alone(out, progress) as work:
+        past = history.read(out)
         (room := work / "room").mkdir()
         if wanted:
             narrow(case, room / case.name, to=wanted)
@@ -124,6 +127,25 @@ def report(
         (work / "index.html").replace(out / "index.html")
     errors = {name: each.error for name, each in ran.items() if each.error}
     return Report(out / "index.html", out / "runs" / run.id, run, changes, errors)
+
+
+@contextmanager
+def _alone(out: Path, progress: Callable[[str], None]) -> Iterator[Path]:
+    """A folder to work in while no other report is made into `out`: each is compared with the one before."""
+    (out / "runs").mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        progress(f"another report is being made into {out}; waiting for it to end")
+        lock.acquire()
+    try:
+        for left in out.glob(".report-*"):  # only the holder of the lock makes these: one was killed
+            shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(prefix=".report-", dir=out) as scratch:
+            yield Path(scratch).resolve()
+    finally:
+        lock.release()
 
 
 def _run(run_id: str, asked: Mapping[str, Any], case: Path, made: Sequence[Page]) -> Run:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ciforensics.display import visible
 from ciforensics.errors import CiforensicsError
-from ciforensics.watched import DEFINITIONS, Finding, shown
+from ciforensics.watched import Finding, about, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -112,17 +112,17 @@ def _read(folder: Path) -> Run:
 
 
 def comparable(run: Run, past: Sequence[Run]) -> list[Run]:
-    """Those of the past runs that asked the same, the oldest first."""
-    return [each for each in past if each.asked == run.asked]
+    """Those of the past runs that asked the same of a case of this name, the oldest first."""
+    return [each for each in past if each.asked == run.asked and each.case["name"] == run.case["name"]]
 
 
-def trends(run: Run, past: Sequence[Run]) -> dict[str, list[float]]:
-    """For each finding of the whole case its values over the comparable runs and this one, in order."""
-    values: dict[str, list[float]] = defaultdict(list)
+def trends(run: Run, past: Sequence[Run]) -> dict[tuple[str, str], list[float]]:
+    """For each finding its values over the comparable runs and this one, in order."""
+    values: dict[tuple[str, str], list[float]] = defaultdict(list)
     for each in (*comparable(run, past), run):
         for found in each.findings:
-            if found.subject is None and found.value is not None:
-                values[found.id].append(found.value)
+            if found.value is not None:
+                values[found.key].append(found.value)
     return dict(values)
 
 
@@ -148,15 +148,15 @@ def _appeared(then: _Found, now: _Found) -> list[Change]:
     new = [each for key, each in now.items() if key not in then and each.subject]
     gone = [each for key, each in then.items() if key not in now and each.subject]
     return [
-        *(Change("new", e.id, e.subject, None, e.value, f"{_about(e)}: {shown(e)}") for e in new),
-        *(Change("gone", e.id, e.subject, e.value, None, f"{_about(e)}: was {shown(e)}") for e in gone),
+        *(Change("new", e.id, e.subject, None, e.value, f"{about(e)}: {shown(e)}") for e in new),
+        *(Change("gone", e.id, e.subject, e.value, None, f"{about(e)}: was {shown(e)}") for e in gone),
     ]
 
 
 def _moved(then: _Found, now: _Found) -> list[Change]:
     pairs = [(then[key], each) for key, each in now.items() if key in then]
     return [
-        Change("moved", e.id, e.subject, was.value, e.value, f"{_about(e)}: {shown(was)} → {shown(e)}")
+        Change("moved", e.id, e.subject, was.value, e.value, f"{about(e)}: {shown(was)} → {shown(e)}")
         for was, e in pairs
         if _beyond(was, e)
     ]
@@ -173,8 +173,3 @@ def _beyond(was: Finding, now: Finding) -> bool:
         for a, b in ((was, now), (now, was))
     ]
     return all(outside)
-
-
-def _about(found: Finding) -> str:
-    meaning = DEFINITIONS[found.id].meaning if found.id in DEFINITIONS else found.id
-    return f"{found.subject} ({meaning})" if found.subject else meaning

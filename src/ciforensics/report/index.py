@@ -81,17 +81,14 @@ def write(
 
 
 def _rows(
-    findings: Sequence[Finding], trends: dict[str, list[float]]
+    findings: Sequence[Finding], trends: dict[tuple[str, str], list[float]]
 ) -> list[tuple[Finding, bool, Sparkline | None]]:
-    """The findings to show: of those about a subject the first few, which are the worst."""
+    """The findings to show, each with its trend: of those about a subject five, warnings first."""
     shown_now = [each for each in findings if each.subject is None]
     for name in dict.fromkeys(each.id for each in findings if each.subject is not None):
         about = [each for each in findings if each.id == name]
-        shown_now += [each for each in about if each.severity == WARNING][:_SUBJECTS]
-    return [
-        (each, each.severity == WARNING, None if each.subject else sparkline(trends.get(each.id, []), each))
-        for each in shown_now
-    ]
+        shown_now += sorted(about, key=lambda each: each.severity != WARNING)[:_SUBJECTS]
+    return [(each, each.severity == WARNING, sparkline(trends.get(each.key, []), each)) for each in shown_now]
 
 
 def sparkline(values: Sequence[float], found: Finding) -> Sparkline | None:

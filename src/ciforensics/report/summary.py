@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ciforensics.report import Report
 
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!|~<>&@:$])")
-_CHANGES = 20
+_SHOWN = 20
 
 
 def summary(report: Report, passing: Sequence[str]) -> str:
@@ -21,15 +21,15 @@ def summary(report: Report, passing: Sequence[str]) -> str:
         report: the report.
         passing: sentences about the findings that passed one.
     """
-    parts = ["# What the logs say", *_list("Over a threshold", passing)]
+    said = [f"{change.kind}: {change.text}" for change in report.changes]
+    over = [each for each in passing if each not in set(said)]  # the changes have a list of their own
+    parts = ["# What the logs say", *_list("Over a threshold", over)]
     parts += _list("Notebooks that failed", [str(error) for error in report.errors.values()])
     told = report.run.notebooks.values()
     parts += [
         f"**{escaped(each['question'])}** {escaped(each['headline'])}" for each in told if each["headline"]
     ]
-    said = [f"{change.kind}: {change.text}" for change in report.changes]
-    more = [f"and {len(said) - _CHANGES} more"] if len(said) > _CHANGES else []
-    parts += _list("Since the last run", [*said[:_CHANGES], *more])
+    parts += _list("Since the last run", said)
     return "\n\n".join(parts) + "\n"
 
 
@@ -44,4 +44,6 @@ def escaped(text: str) -> str:
 
 
 def _list(title: str, lines: Sequence[str]) -> list[str]:
-    return [f"## {title}", "\n".join(f"- {escaped(line)}" for line in lines)] if lines else []
+    more = [f"and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    listed = "\n".join(f"- {escaped(line)}" for line in (*lines[:_SHOWN], *more))
+    return [f"## {title}", listed] if lines else []

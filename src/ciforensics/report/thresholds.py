@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CHANGED = "changed"
 _COMPARE = {">": operator.gt, "<": operator.lt, ">=": operator.ge, "<=": operator.le}
-_GIVEN = re.compile(r"\s*(\w+)\s*(>=|<=|>|<)\s*(-?[\d.]+)\s*(%?)\s*")
+_GIVEN = re.compile(r"\s*(\w+)\s*(>=|<=|>|<)\s*(-?\d+(?:\.\d+)?|\.\d+)\s*(%?)\s*")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def threshold(given: str) -> Threshold:
             since the last run. Else a finding's id, `>`, `<`, `>=` or `<=`, and a number; `5%` is .05.
 
     Raises:
-        CiforensicsError: it is none of these, or no finding has the id.
+        CiforensicsError: it is none of these, no finding has the id, or its unit is another.
 
     Example:
         >>> threshold("unauthorized_share > 5%")
@@ -73,14 +73,29 @@ def threshold(given: str) -> Threshold:
             else f"there are {', '.join((WARNING, CHANGED, *DEFINITIONS))}."
         )
         raise CiforensicsError(f"No finding is called {name!r}.", hint=hint)
-    try:
-        assert match  # noqa: S101 (the next line's error is the answer to both)
-        limit = float(match[3])
-    except (AssertionError, ValueError) as error:
-        raise CiforensicsError(
-            f"{given!r} is no threshold.", hint=f"give one such as '{name}>100' ({DEFINITIONS[name].unit})."
-        ) from error
-    return Threshold(name, match[2], limit / 100 if match[4] else limit)
+    unit = DEFINITIONS[name].unit
+    limit = float(match[3]) / (100 if match[4] else 1) if match else 0
+    # 5 for 5% would never hold.
+    if not match or not (0 <= limit <= 1 if unit == "share" else not match[4]):
+        example = f"{name}>{'5%' if unit == 'share' else 100}"
+        raise CiforensicsError(f"{given!r} is no threshold.", hint=f"give one such as '{example}' ({unit}).")
+    return Threshold(name, match[2], limit)
+
+
+def watched(thresholds: Sequence[Threshold], only: Sequence[str]) -> None:
+    """Raises where only some notebooks run and none of them leaves what a threshold watches.
+
+    Args:
+        thresholds: as `threshold` read them.
+        only: beginnings of notebook names; none: all run.
+    """
+    for each in thresholds:
+        number = DEFINITIONS[each.name].notebook if each.name in DEFINITIONS else ""
+        if only and not any(start.startswith(number) or number.startswith(start) for start in only):
+            raise CiforensicsError(
+                f"{each.name} is a finding of notebook {number}, which would not run.",
+                hint=f"add `--only {number}`.",
+            )
 
 
 def passing(
