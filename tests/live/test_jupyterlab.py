@@ -81,15 +81,23 @@ def _answers(address: str) -> bool:
 
 def _point_at_a_bar(tab: Tab) -> str:
     """The text of the tooltip that a pointer on a bar brings up."""
-    spot = tab.run("""(() => {
-        const bar = document.querySelector(".vega-embed svg .mark-rect path");
-        bar.scrollIntoView({block: "center"});
-        const box = bar.getBoundingClientRect();
-        return [box.x + box.width / 2, box.y + box.height / 2];
-    })()""")
-    tab.hover(spot[0] - 1, spot[1])
-    tab.hover(*spot)
-    shown: str = tab.until("document.querySelector('#vg-tooltip-element.visible')?.innerText")
+    shown = ""
+    end = time.monotonic() + 60
+    while not shown:  # the page moves while cells below still come to show something
+        assert time.monotonic() < end, "no bar has a tooltip"
+        spot = tab.run("""(() => {
+            const area = bar => bar.getBoundingClientRect().width * bar.getBoundingClientRect().height;
+            const chart = document.querySelector(".vega-embed svg");
+            const bars = [...chart.querySelectorAll(".mark-rect path")];
+            const bar = bars.reduce((most, bar) => area(bar) > area(most) ? bar : most);
+            bar.scrollIntoView({block: "center"});
+            const box = bar.getBoundingClientRect();
+            return [box.x + box.width / 2, box.y + box.height / 2];
+        })()""")
+        tab.hover(spot[0] - 1, spot[1])
+        tab.hover(*spot)
+        time.sleep(0.3)
+        shown = tab.run("document.querySelector('#vg-tooltip-element.visible')?.innerText") or ""
     return shown
 
 
