@@ -252,6 +252,21 @@ def test_help_and_the_sources_are_printed(tmp_path: Path) -> None:
 # report and lab
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--out", "file"], "Not a directory: file"),
+        (["--out", "out", "--summary", "nowhere/x.md"], "No such file or directory: nowhere/x.md"),
+    ],
+)
+def test_a_report_that_cannot_be_written_is_one_line(logs: Path, arguments: list[str], said: str) -> None:
+    (logs.parent / "file").touch()
+    done = run("report", "--only", "00", *arguments, cwd=logs.parent)
+    assert (done.returncode, done.stdout) == (1, ""), done
+    assert done.stderr.startswith(said)
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_report_from_logs_is_an_index_and_a_page_for_each_notebook(tmp_path: Path) -> None:
     done = start("report", ROOT / "data" / "samples", "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

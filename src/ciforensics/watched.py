@@ -128,6 +128,8 @@ def shown(found: Finding) -> str:
     Example:
         >>> shown(Finding("a", "01", "", None, 0.25, "share", 0.2, 0.31, "", "info", ""))
         '25.0 % (20.0 % to 31.0 %)'
+        >>> shown(Finding("a", "01", "", None, 1, "tunnels", None, None, "", "info", ""))
+        '1 tunnel'
     """
     if found.value is None:
         return "cannot tell"
@@ -138,7 +140,8 @@ def shown(found: Finding) -> str:
 
 
 def _with_unit(value: float, unit: str) -> str:
-    return _number(value, unit) + ("" if unit == "share" else f" {unit}")
+    counted = unit.removesuffix("s") if value == 1 else unit
+    return _number(value, unit) + ("" if unit == "share" else f" {counted}")
 
 
 def _number(value: float, unit: str) -> str:
