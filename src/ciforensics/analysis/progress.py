@@ -165,7 +165,7 @@ def progress(
             "SELECT class, requests, unauthorized FROM git_class_totals(p_observer := $1)", params=[observer]
         )
     )
-    bucket = con.sql("FROM observer_bucket(p_observer := $1)", params=[observer]).fetchone()
+    bucket = con.sql("FROM observer_bucket(p_observer := $1)", params=[observer]).fetchall()
     rated = progress_rest.rates(fetches, paths, max(found.evidence.problem.seconds, 1) / _DAY_S)
     days = _whole_days(con, observer)
     left = progress_rest.remaining(rated, states, max(1, days))
@@ -178,7 +178,7 @@ def progress(
         states=states,
         stretches=each.filter(pl.len().over("name") > 1),
         regressions=progress_states.regressions(paths),
-        burn_down=progress_rest.burn_down(fetches, states, bucket[0] if bucket else _DAY_S * 1_000_000),
+        burn_down=progress_rest.burn_down(fetches, states, bucket[0][0] if bucket else _DAY_S * 1_000_000),
         holdouts=progress_rest.holdouts(rated, states),
         forecast=progress_rest.forecast(left, days=days, seed=seed),
         comparison=progress_effect.effect(fetches, paths, draws=draws, level=0.9, seed=seed),
