@@ -193,6 +193,8 @@ def table(
 def only(frame: pl.DataFrame, repos: str, /) -> pl.DataFrame:
     """Keeps the rows of some CI repositories, to show; what an answer rests on is never narrowed.
 
+    In SQL it is `is_chosen`.
+
     Args:
         frame: with a column `ci_repo`; `a or b` is who cannot be told apart.
         repos: repositories, with commas between; empty: all.
@@ -202,10 +204,16 @@ def only(frame: pl.DataFrame, repos: str, /) -> pl.DataFrame:
         >>> only(frame, "acme/web, acme/shop").rows()
         [('acme/web', 1)]
     """
-    wanted = [repo for repo in (each.strip() for each in repos.split(",")) if repo]
+    wanted = [repo for repo in repos.lower().replace(" ", "").split(",") if repo]
     if not wanted:
         return frame
-    return frame.filter(pl.col("ci_repo").str.split(" or ").list.eval(pl.element().is_in(wanted)).list.any())
+    return frame.filter(
+        pl.col("ci_repo")
+        .str.to_lowercase()
+        .str.split(" or ")
+        .list.eval(pl.element().is_in(wanted))
+        .list.any()
+    )
 
 
 def sentence(template: str, data: Data | None = None, /, **values: object) -> Sentence:

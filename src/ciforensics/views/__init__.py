@@ -2,7 +2,8 @@
 
 A file opens with a comment, the question first, then the counting rule, and holds `CREATE OR REPLACE`
 statements. A table macro has a default for every parameter, and a view of the same name that takes them all:
-both `FROM unauthorized` and `FROM unauthorized(p_window_s := 5)` work.
+both `FROM unauthorized` and `FROM unauthorized(p_window_s := 5)` work. A macro that gives a value
+(`is_chosen`) is for their conditions.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import duckdb
 
-_CREATED = re.compile(r"^CREATE OR REPLACE (VIEW|MACRO) (\w+)", re.MULTILINE)
-_READ = re.compile(r"\b(?:FROM|JOIN) (\w+)")
+_CREATED = re.compile(r"^CREATE OR REPLACE (VIEW|MACRO) (\w+)(?:\([^)]*\)\s+AS( TABLE)?)?", re.MULTILINE)
+_READ = re.compile(r"\b(?:FROM|JOIN) (\w+)|\b(\w+)\(")
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Question:
 
     @property
     def objects(self) -> tuple[tuple[str, str], ...]:
-        """What the file creates: `VIEW` or `MACRO`, and the name."""
-        return tuple((kind, name) for kind, name in _CREATED.findall(self.text))
+        """What the file creates: `VIEW`, `MACRO TABLE` or `MACRO`, and the name."""
+        return tuple((f"{kind}{table}", name) for kind, name, table in _CREATED.findall(self.text))
 
 
 @cache
@@ -61,7 +62,9 @@ def questions() -> tuple[Question, ...]:
     all_questions = {name: Question(name, found[name]) for name in sorted(found)}
     made_by = {name: question.name for question in all_questions.values() for _, name in question.objects}
     reads = {
-        name: sorted({made_by[read] for read in _READ.findall(question.text) if read in made_by} - {name})
+        name: sorted(
+            {made_by[n] for read in _READ.findall(question.text) for n in read if n in made_by} - {name}
+        )
         for name, question in all_questions.items()
     }
     return tuple(all_questions[name] for name in TopologicalSorter(reads).static_order())
@@ -77,7 +80,7 @@ def install(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(question.text)
         comment = question.comment.replace("'", "''")
         for kind, name in question.objects:
-            if kind == "MACRO":
+            if kind == "MACRO TABLE":
                 con.execute(f"CREATE OR REPLACE VIEW {name} AS FROM {name}()")
-                con.execute(f"COMMENT ON MACRO TABLE {name} IS '{comment}'")
-            con.execute(f"COMMENT ON VIEW {name} IS '{comment}'")
+                con.execute(f"COMMENT ON VIEW {name} IS '{comment}'")
+            con.execute(f"COMMENT ON {kind} {name} IS '{comment}'")

@@ -16,7 +16,7 @@ FROM (
         quantile_cont(c.life_s, 0.9) AS p90, max(c.life_s) AS longest, sum(c.life_s) AS total_s
     FROM containers AS c
     CROSS JOIN (SELECT 'image' AS by_what UNION ALL SELECT 'workflow') AS b
-    WHERE p_repos = '' OR list_contains(string_split(lower(replace(p_repos, ' ', '')), ','), lower(c.ci_repo))
+    WHERE is_chosen(p_repos, c.ci_repo)
     GROUP BY 1, 2
 ) AS measured
 ORDER BY by_what, total_s DESC NULLS LAST, name;

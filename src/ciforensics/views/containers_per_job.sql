@@ -37,5 +37,5 @@ CROSS JOIN (SELECT min(ts) AS first_ts, max(ts) AS last_ts FROM docker_events) A
 LEFT JOIN made AS m
     ON m.run_id = n.run_id AND m.job IS NOT DISTINCT FROM n.job AND m.pod IS NOT DISTINCT FROM n.pod
 LEFT JOIN seen AS s ON s.run_id = n.run_id
-WHERE p_repos = '' OR list_contains(string_split(lower(replace(p_repos, ' ', '')), ','), lower(n.ci_repo))
+WHERE is_chosen(p_repos, n.ci_repo)
 ORDER BY containers DESC, n.ci_repo, n.workflow, n.job, n.run_id, n.pod;

@@ -26,7 +26,7 @@ FROM (
         SELECT 'docker ' || command, exit_code, ci_repo, false, false FROM invocations
     ) AS each_end
     WHERE exit_code IS NOT NULL
-        AND (p_repos = '' OR list_contains(string_split(lower(replace(p_repos, ' ', '')), ','), lower(ci_repo)))
+        AND is_chosen(p_repos, ci_repo)
     GROUP BY what, exit_code
 ) AS ends
 ORDER BY what, ended DESC, exit_code;

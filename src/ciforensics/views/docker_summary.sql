@@ -16,7 +16,7 @@ FROM (
 CROSS JOIN (
     SELECT count(created_at) AS containers, count(*) FILTER (WHERE out_of_memory) AS out_of_memory
     FROM containers
-    WHERE p_repos = '' OR list_contains(string_split(lower(replace(p_repos, ' ', '')), ','), lower(ci_repo))
+    WHERE is_chosen(p_repos, ci_repo)
 ) AS made
 CROSS JOIN (
     SELECT count(*) AS jobs, count(*) FILTER (WHERE NOT whole) AS jobs_partly
@@ -29,6 +29,6 @@ CROSS JOIN (
         FROM invocations AS i
         ANTI JOIN docker_events AS e ON e.run_id = i.run_id
         WHERE i.run_id IS NOT NULL
-            AND (p_repos = '' OR list_contains(string_split(lower(replace(p_repos, ' ', '')), ','), lower(i.ci_repo)))
+            AND is_chosen(p_repos, i.ci_repo)
     ) AS unseen
 ) AS others;

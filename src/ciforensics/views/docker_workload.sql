@@ -27,6 +27,6 @@ FROM (
     FROM containers
     GROUP BY ci_repo, workflow, run_id
 ) AS each_log
-WHERE p_repos = '' OR list_contains(string_split(lower(replace(p_repos, ' ', '')), ','), lower(ci_repo))
+WHERE is_chosen(p_repos, ci_repo)
 GROUP BY ci_repo, workflow
 ORDER BY container_s DESC NULLS LAST, containers DESC NULLS LAST, builds DESC NULLS LAST, name;

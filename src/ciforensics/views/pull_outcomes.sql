@@ -104,5 +104,5 @@ SELECT
     END AS why,
     round(event_after_s, 3) AS event_after_s, next_command, round(next_after_s, 3) AS next_after_s
 FROM judged
-WHERE p_repos = '' OR list_contains(string_split(lower(replace(p_repos, ' ', '')), ','), lower(ci_repo))
+WHERE is_chosen(p_repos, ci_repo)
 ORDER BY ts, file_id, line_no;

@@ -11,7 +11,7 @@ FROM (
         count(*) FILTER (WHERE told_by = 'command') AS commands,
         count(DISTINCT ci_repo || ' ' || workflow) AS workflows
     FROM pulls
-    WHERE p_repos = '' OR list_contains(string_split(lower(replace(p_repos, ' ', '')), ','), lower(ci_repo))
+    WHERE is_chosen(p_repos, ci_repo)
     GROUP BY registry, image, image_tag, image_digest
 ) AS counted
 ORDER BY image IS NULL, pulls DESC, image, image_tag, image_digest;
