@@ -353,5 +353,5 @@ def test_the_case_has_what_finds_a_pull_that_failed(tmp_path: Path) -> None:
     (tmp_path / "log").write_text(json.dumps(pulled | {"run_id": "42", "pod": "p"}) + "\n")
     ci.ingest([tmp_path / "log"], case=tmp_path / "case.duckdb")
     with ci.connect(tmp_path / "case.duckdb") as con:
-        row = con.sql("SELECT run_id, pod, image, image_tag, ts IS NOT NULL FROM docker_events").fetchone()
-    assert row == ("42", "p", "golang", "1.24", True)
+        rows = con.sql("SELECT run_id, pod, image, image_tag, ts IS NOT NULL FROM docker_events").fetchall()
+    assert rows == [("42", "p", "golang", "1.24", True)]

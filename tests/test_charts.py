@@ -45,7 +45,7 @@ def _drawn_rows(chart: charts.Chart) -> list[dict[str, Any]]:
 
 
 def test_a_stacked_chart_counts_each_colour_and_says_where_most_was() -> None:
-    data = duckdb.sql("""FROM (VALUES
+    data = duckdb.default_connection().sql("""FROM (VALUES
         (TIMESTAMP '2026-11-24 03:00', 'challenge', 600),
         (TIMESTAMP '2026-11-24 03:00', 'refused', 16),
         (TIMESTAMP '2026-11-24 05:00', 'challenge', 1200)) t(hour, outcome, n)""")
@@ -120,7 +120,7 @@ def test_whatever_the_names_the_bars_add_up(rows: list[tuple[str | None, int]]) 
 
 
 def test_a_timeline_names_each_lane_with_its_reach_and_its_gaps() -> None:
-    data = duckdb.sql("""FROM (VALUES
+    data = duckdb.default_connection().sql("""FROM (VALUES
         ('squid', TIMESTAMP '2026-11-24 03:00', TIMESTAMP '2026-11-24 04:00'),
         ('squid', TIMESTAMP '2026-11-24 06:00', TIMESTAMP '2026-11-24 09:00'),
         ('github_csv', TIMESTAMP '2026-11-24 02:00', TIMESTAMP '2026-11-24 02:00'),
@@ -166,7 +166,7 @@ def test_one_moment_is_a_timeline_too() -> None:
 
 
 def test_rates_are_of_all_requests_of_a_class_and_buckets_without_any_have_none() -> None:
-    data = duckdb.sql("""FROM (VALUES
+    data = duckdb.default_connection().sql("""FROM (VALUES
         (DATE '2026-11-24', 'stock', 50, 100), (DATE '2026-11-25', 'stock', 40, 100),
         (DATE '2026-11-24', 'golden', 0, 0), (DATE '2026-11-25', 'golden', 0, 300)) t(day, kind, bad, n)""")
     chart = charts.rates(
@@ -214,7 +214,7 @@ def test_without_rows_the_chart_says_so() -> None:
 
 
 def test_sums_of_duckdb_and_odd_column_names_are_taken() -> None:
-    data = duckdb.sql(
+    data = duckdb.default_connection().sql(
         """SELECT TIMESTAMP '2026-11-24 03:00' AS "the.hour[0]", sum(x) AS "n ""q", INTERVAL 1 DAY AS gap
         FROM range(10) t(x)"""
     )
@@ -285,7 +285,9 @@ def test_the_look_stays_out_of_charts_that_are_not_ours() -> None:
 @pytest.mark.parametrize("wrong", ["nope", "n; DROP TABLE x"])
 def test_a_column_that_is_not_there_is_an_error(wrong: str) -> None:
     with pytest.raises((pl.exceptions.ColumnNotFoundError, duckdb.BinderException)):
-        charts.over_time(duckdb.sql("SELECT 1 AS n"), x=wrong, y="n", title="?", y_title="?")
+        charts.over_time(
+            duckdb.default_connection().sql("SELECT 1 AS n"), x=wrong, y="n", title="?", y_title="?"
+        )
 
 
 def _lane(job: str, jobs: int, median: float) -> dict[str, Any]:

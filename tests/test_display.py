@@ -34,7 +34,7 @@ class _Cells(HTMLParser):
 
 
 def test_numbers_line_up_and_carry_separators_and_null_is_a_dash() -> None:
-    data = duckdb.sql(
+    data = duckdb.default_connection().sql(
         "FROM (VALUES ('github.com', 12345, 0.5), ('ghcr.io', NULL, 12.25)) t(host, requests, seconds)"
     )
     assert repr(table(data, caption="Hosts")) == (
@@ -48,7 +48,7 @@ def test_numbers_line_up_and_carry_separators_and_null_is_a_dash() -> None:
 
 
 def test_a_long_answer_shows_its_first_rows_and_says_how_many_there_are() -> None:
-    shown = table(duckdb.sql("SELECT i FROM range(1234) t(i) ORDER BY i DESC"), rows=2)
+    shown = table(duckdb.default_connection().sql("SELECT i FROM range(1234) t(i) ORDER BY i DESC"), rows=2)
     assert shown.rows == (("1,233",), ("1,232",))
     assert shown.foot == "2 of 1,234 rows"
     assert "2 of 1,234 rows" in shown._repr_html_()
@@ -56,12 +56,12 @@ def test_a_long_answer_shows_its_first_rows_and_says_how_many_there_are() -> Non
 
 def test_a_polars_frame_is_shown_like_the_same_relation() -> None:
     frame = pl.DataFrame({"repo": ["acme/shop", None], "n": [1, 22]})
-    relation = duckdb.sql("FROM (VALUES ('acme/shop', 1), (NULL, 22)) t(repo, n)")
+    relation = duckdb.default_connection().sql("FROM (VALUES ('acme/shop', 1), (NULL, 22)) t(repo, n)")
     assert table(frame) == table(relation)
 
 
 def test_an_answer_without_rows_keeps_its_header() -> None:
-    shown = table(duckdb.sql("SELECT 1 AS a, 'x' AS b WHERE false"), caption="Nothing")
+    shown = table(duckdb.default_connection().sql("SELECT 1 AS a, 'x' AS b WHERE false"), caption="Nothing")
     assert repr(shown) == "Nothing\na  b\n----\n(no rows)"
     assert "<tbody>" in shown._repr_html_()
 
@@ -86,14 +86,14 @@ def test_an_answer_without_rows_keeps_its_header() -> None:
     ],
 )
 def test_every_type_that_duckdb_returns_can_be_shown(expression: str, text: str) -> None:
-    assert table(duckdb.sql(f"SELECT {expression} AS v FROM (VALUES (10000)) t(x) GROUP BY ALL")).rows == (
-        (text,),
-    )
+    assert table(
+        duckdb.default_connection().sql(f"SELECT {expression} AS v FROM (VALUES (10000)) t(x) GROUP BY ALL")
+    ).rows == ((text,),)
 
 
 def test_whole_numbers_that_name_something_carry_no_separators() -> None:
     shown = table(
-        duckdb.sql(
+        duckdb.default_connection().sql(
             "SELECT 50123 AS client_port, 10001 AS line_no, 1234567 AS file_id, 401 AS status, 10001 AS n"
         )
     )
@@ -116,7 +116,10 @@ def test_times_with_a_zone_are_shown_in_utc() -> None:
         b=datetime(2026, 11, 24, 4, tzinfo=UTC),
     )
     assert shown.text == "From 2026-11-24 03:00 to 2026-11-24 04:00."
-    assert table(duckdb.sql("SELECT TIMESTAMP '2026-11-24 03:00:00' AS ts")).foot == "1 row, times in UTC"
+    assert (
+        table(duckdb.default_connection().sql("SELECT TIMESTAMP '2026-11-24 03:00:00' AS ts")).foot
+        == "1 row, times in UTC"
+    )
 
 
 def test_what_came_from_a_log_stays_text() -> None:
@@ -165,14 +168,19 @@ def test_wide_characters_take_two_columns_in_plain_text() -> None:
 
 
 def test_a_sentence_takes_its_numbers_from_one_row() -> None:
-    row = duckdb.sql("SELECT 1234 AS n, 0.5 AS part, NULL AS missing, 'x' AS text, 2.5::DECIMAL(9,2) AS d")
+    row = duckdb.default_connection().sql(
+        "SELECT 1234 AS n, 0.5 AS part, NULL AS missing, 'x' AS text, 2.5::DECIMAL(9,2) AS d"
+    )
     assert repr(sentence("{n} {part:%} {missing} {text} {d} {n:d}", row)) == "1,234 50.0 % – x 2.5 1234"
 
 
 def test_a_sentence_from_no_row_has_dashes_and_from_many_rows_is_refused() -> None:
-    assert repr(sentence("{n} requests", duckdb.sql("SELECT 1 AS n WHERE false"))) == "– requests"
+    assert (
+        repr(sentence("{n} requests", duckdb.default_connection().sql("SELECT 1 AS n WHERE false")))
+        == "– requests"
+    )
     with pytest.raises(ValueError, match="one row, not from 3"):
-        sentence("{i}", duckdb.sql("SELECT i FROM range(3) t(i)"))
+        sentence("{i}", duckdb.default_connection().sql("SELECT i FROM range(3) t(i)"))
 
 
 def test_a_value_cannot_bring_its_own_placeholders_or_tags() -> None:

@@ -113,7 +113,7 @@ def test_a_timer_starts_the_service_whose_finding_makes_systemd_call_for_help(
     folder = machine.path(FOLDER)
     assert (folder / "report" / "index.html").exists()
     with ci.connect(shutil.copy(folder / "case.duckdb", tmp_path)) as con:  # DuckDB follows /proc/PID/root
-        assert con.sql("SELECT count(*) FROM requests").fetchone() == (20,)
+        assert con.sql("SELECT count(*) FROM requests").fetchall() == [(20,)]
     assert not stat.S_IMODE((folder / "case.duckdb").stat().st_mode) & stat.S_IRWXO
 
 
