@@ -31,13 +31,13 @@ import polars as pl
 import polars.selectors as cs
 
 import ciforensics as ci
-from ciforensics.analysis import expected
-from ciforensics.charts import drawing
+from ciforensics.analysis.trust import expected
 from ciforensics.fleet import logs
 from ciforensics.fleet.random_fleet import random_parameters
 from ciforensics.fleet.run import simulate
 from ciforensics.fleet.score import Score, Truth, read_attribution, read_truth, score
 from ciforensics.fleet.truth import CSV, truth_files
+from ciforensics.show.charts import drawing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -296,7 +296,7 @@ def capture(evidence: Sequence[Path], truth: Truth) -> None:
 
 
 def expectations() -> pl.DataFrame:
-    """What `ciforensics.analysis.expected` looks up."""
+    """What `ciforensics.analysis.trust.expected` looks up."""
     rows = []
     for builds_per_hour, builds, coverage in product(BUILDS_PER_HOUR, BUILDS, COVERAGE):
         found, best = [], []
@@ -390,7 +390,7 @@ def main() -> None:
         help="score real logs; the truth comes last",
     )
     parser.add_argument(
-        "--expected", action="store_true", help="measure ciforensics/analysis/expected.csv again"
+        "--expected", action="store_true", help="measure ciforensics/analysis/trust/expected.csv again"
     )
     asked = parser.parse_args()
     if asked.capture:

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from ciforensics.capture.export import export
+from ciforensics.kits.export import export
 
 PLAIN = [
     "buildx",

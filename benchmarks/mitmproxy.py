@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ciforensics.capture import MITMPROXY_ADDON
+from ciforensics.kits import MITMPROXY_ADDON
 
 CONNECTIONS = 8
 PROXY = 39180

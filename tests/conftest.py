@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -13,9 +12,10 @@ import ciforensics as ci
 from ciforensics.case import store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-Build = Callable[..., duckdb.DuckDBPyConnection]
+    from cases import Build
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,7 +4,7 @@ import ciforensics as ci
 
 ci.ingest(["logs/"], case="case.duckdb")
 con = ci.connect("case.duckdb")  # an ordinary DuckDB connection
-ci.table(con.sql("FROM case_overview"))
+ci.show_table(con.sql("FROM case_overview"))
 ci.attribute(con).workflows
 """
 
@@ -13,20 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 from ciforensics.case import connect
 from ciforensics.case.files import FileReport
-from ciforensics.case.ingest import ingest
-from ciforensics.display import headline, only, sentence, table
+from ciforensics.case.intake import ingest
 from ciforensics.errors import CiforensicsError
 from ciforensics.shipped import __version__
-from ciforensics.watched import finding, findings
+from ciforensics.show.findings import say_finding, show_findings
+from ciforensics.show.tables import keep_repos, show_table
+from ciforensics.wording import say, say_headline
 
 if TYPE_CHECKING:
-    from ciforensics import charts
-    from ciforensics.analysis.attribution import Attribution, attribute
-    from ciforensics.analysis.clocks import offsets
-    from ciforensics.analysis.explain import Explanation, explain
-    from ciforensics.analysis.links import Links, links
-    from ciforensics.analysis.partners import Partners, partners
-    from ciforensics.analysis.progress import Progress, progress
+    from ciforensics.analysis.answer import Attribution, attribute
+    from ciforensics.analysis.explanation import Explanation, explain
+    from ciforensics.analysis.links.clocks import find_offsets
+    from ciforensics.analysis.links.keys import Links, find_links
+    from ciforensics.analysis.links.partners import Partners, find_partners
+    from ciforensics.analysis.migration.progress import Progress, measure_progress
+    from ciforensics.show import charts
 
 __all__ = [
     "Attribution",
@@ -41,38 +42,51 @@ __all__ = [
     "charts",
     "connect",
     "explain",
-    "finding",
-    "findings",
-    "headline",
+    "find_links",
+    "find_offsets",
+    "find_partners",
     "ingest",
-    "links",
-    "offsets",
-    "only",
-    "partners",
-    "progress",
-    "sentence",
-    "table",
+    "keep_repos",
+    "measure_progress",
+    "say",
+    "say_finding",
+    "say_headline",
+    "show_findings",
+    "show_table",
 ]
 
 # On first use: SciPy and Altair take longer to import than all the rest.
 _MODULES = {
-    "Attribution": "ciforensics.analysis.attribution",
-    "Links": "ciforensics.analysis.links",
-    "Partners": "ciforensics.analysis.partners",
-    "Progress": "ciforensics.analysis.progress",
-    "Explanation": "ciforensics.analysis.explain",
-    "attribute": "ciforensics.analysis.attribution",
-    "explain": "ciforensics.analysis.explain",
-    "links": "ciforensics.analysis.links",
-    "offsets": "ciforensics.analysis.clocks",
-    "partners": "ciforensics.analysis.partners",
-    "progress": "ciforensics.analysis.progress",
+    "Attribution": "analysis.answer",
+    "Explanation": "analysis.explanation",
+    "Links": "analysis.links.keys",
+    "Partners": "analysis.links.partners",
+    "Progress": "analysis.migration.progress",
+    "attribute": "analysis.answer",
+    "explain": "analysis.explanation",
+    "find_links": "analysis.links.keys",
+    "find_offsets": "analysis.links.clocks",
+    "find_partners": "analysis.links.partners",
+    "measure_progress": "analysis.migration.progress",
+}
+_RENAMED = {
+    "finding": "say_finding",
+    "findings": "show_findings",
+    "headline": "say_headline",
+    "links": "find_links",
+    "offsets": "find_offsets",
+    "only": "keep_repos",
+    "partners": "find_partners",
+    "progress": "measure_progress",
+    "sentence": "say",
+    "table": "show_table",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name == "charts":
-        return import_module("ciforensics.charts")
+        return import_module("ciforensics.show.charts")
     if name in _MODULES:
-        return getattr(import_module(_MODULES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"ciforensics.{_MODULES[name]}"), name)
+    hint = f"; it is now called {_RENAMED[name]}" if name in _RENAMED else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import ciforensics as ci
-from ciforensics.capture import export
-from ciforensics.capture.docker_events import stream_events
+from ciforensics.kits import export
+from ciforensics.kits.docker_events import stream_events
 from docker_daemon import wait_until
 
 if TYPE_CHECKING:

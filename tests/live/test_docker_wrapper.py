@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ciforensics as ci
-from ciforensics.capture import export as kits
+from ciforensics.kits import export as kits
 from docker_daemon import wait_until
 
 if TYPE_CHECKING:

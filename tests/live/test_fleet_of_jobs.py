@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import ciforensics as ci
-from ciforensics.capture.export import export
+from ciforensics.kits.export import export
 from docker_daemon import wait_until
 from forge_double import ForgeDouble
 from kubernetes_double import pod, runner

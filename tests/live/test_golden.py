@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ciforensics.capture.export import export
-from ciforensics.golden.forge import Forge
+from ciforensics.kits.export import export
+from ciforensics.kits.golden.forge import Forge
 from docker_daemon import free_port, wait_until
 from forge import repositories, repository
 from program import start

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ciforensics.golden.references import parse_reference
-from ciforensics.golden.resolve import resolve
+from ciforensics.kits.golden.references import parse_reference
+from ciforensics.kits.golden.resolve import resolve
 from docker_daemon import wait_until
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import pytest
 
 import ciforensics as ci
 from browser import Browser, Tab
-from ciforensics.display import NOTHING
 from ciforensics.report import report
 from ciforensics.shipped import shipped
+from ciforensics.wording import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 import ciforensics as ci
-from ciforensics.capture.export import export
+from ciforensics.kits.export import export
 from docker_daemon import wait_until
 from private_machine import ROOT, PrivateMachine
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ciforensics.case import store
-from ciforensics.case.ingest import ingest
+from ciforensics.case.intake import ingest
 from ciforensics.errors import CiforensicsError
 from ciforensics.shipped import __version__, shipped
 

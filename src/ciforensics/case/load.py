@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from ciforensics import redact, source
+from ciforensics import contract, redact
 from ciforensics.case.values import Values
 from ciforensics.formats import http
 from ciforensics.formats.records import Stream
@@ -131,7 +131,7 @@ class Loaded:
 def prepare(batch: stream.Batch, parse: Any, key: bytes) -> Prepared:
     """Parses and redacts one batch; checks that every record is accounted for."""
     # Columns of several chunks, the first one empty, make polars 2.1.0 panic in `pl.format`.
-    parsed: source.Parsed = parse(batch.records.rechunk())
+    parsed: contract.Parsed = parse(batch.records.rechunk())
     counts = Counts(
         records=len(batch.records) + len(batch.rejected) + parsed.extra,
         rows=sum(map(len, parsed.rows.values())),
@@ -214,7 +214,7 @@ class Loader:
         self,
         batches: Iterable[stream.Batch],
         *,
-        reader: source.Reader,
+        reader: contract.Reader,
         source_name: str,
         file_id: int,
         loaded: Loaded,

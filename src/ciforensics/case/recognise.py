@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from ciforensics import source
+from ciforensics import contract
 from ciforensics.case import identify, stream
 from ciforensics.errors import Unreadable
 from ciforensics.formats import envelopes
@@ -23,8 +23,8 @@ class Recognised(NamedTuple):
         envelope: what its lines are wrapped in, if anything.
     """
 
-    log: source.Source
-    reader: source.Reader
+    log: contract.Source
+    reader: contract.Reader
     envelope: envelopes.Envelope | None
 
 
@@ -35,13 +35,13 @@ def recognise(head: bytes, options: Mapping[str, Any]) -> Recognised | None:
         Unreadable: a source knows it, but cannot read it as it stands.
     """
     seen, envelope = look(head)
-    asked = source.Options(
+    asked = contract.ReadOptions(
         ZoneInfo(options.get("timezone") or "UTC"),
         options.get("mapping") or {},
         forced=bool(options.get("source")),
     )
     unreadable: Unreadable | None = None
-    for log in source.all_sources():
+    for log in contract.all_sources():
         if options.get("source") not in {None, log.name}:
             continue
         try:
@@ -58,7 +58,7 @@ def recognise(head: bytes, options: Mapping[str, Any]) -> Recognised | None:
     return None
 
 
-def look(head: bytes) -> tuple[source.Head, envelopes.Envelope | None]:
+def look(head: bytes) -> tuple[contract.Head, envelopes.Envelope | None]:
     """What a source sees of a file's first bytes: whole lines, without the envelope that they are in."""
     whole = head if len(head) < identify.HEAD else head[: head.rfind(b"\n") + 1]
     # Not splitlines: it splits at U+2028 and 0x1E too.
@@ -66,8 +66,8 @@ def look(head: bytes) -> tuple[source.Head, envelopes.Envelope | None]:
     lines = [line.rstrip("\r") for line in decoded if line.strip()]
     envelope = envelopes.detect(lines[:100])
     if entries := envelopes.array_lines(head):
-        return source.Head(head, tuple(entries)), envelopes.ENVELOPES["cloud-logging"]
+        return contract.Head(head, tuple(entries)), envelopes.ENVELOPES["cloud-logging"]
     if envelope is not None:
         peeled = envelope.peel(stream.split(whole, 1)[0], True)[0]["text"].to_list()
         lines = [line for line in peeled if line.strip()]
-    return source.Head(head, tuple(lines)), envelope
+    return contract.Head(head, tuple(lines)), envelope

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import polars as pl
 
-from ciforensics import source
-from ciforensics.formats import records
+from ciforensics import contract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,8 +107,8 @@ class Hashes:
 class _Lines:
     """The state of `line_batches`: where it is and what it still holds."""
 
-    reader: source.Reader
-    assemble: records.Assemble
+    reader: contract.Reader
+    assemble: contract.Assemble
     at: Position
     header_left: int = field(init=False)
 
@@ -155,7 +154,7 @@ class _Lines:
             hashes.tail, hashes.settled = hashes.settled, before
         line = pl.DataFrame(
             [(self.at.line_no, 1, begun[:8192].decode("utf-8", "replace"))],
-            schema=records.SCHEMA,
+            schema=contract.RECORDS,
             orient="row",
         )
         self.at = Position(self.at.offset + size + end, self.at.line_no + 1)
@@ -186,7 +185,7 @@ def offset_of_line(data: bytes, n: int) -> int:
 def _too_long(found: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     long = found["text"].str.len_bytes() > MAX_LINE
     if not long.any():
-        return found, pl.DataFrame(schema=source.REJECTED)
+        return found, pl.DataFrame(schema=contract.REJECTED)
     return found.filter(~long), _refused(found.filter(long))
 
 
@@ -196,7 +195,7 @@ def _refused(found: pl.DataFrame) -> pl.DataFrame:
 
 
 def line_batches(
-    stream: BinaryIO, *, reader: source.Reader, assemble: records.Assemble, start: Position, hashes: Hashes
+    stream: BinaryIO, *, reader: contract.Reader, assemble: contract.Assemble, start: Position, hashes: Hashes
 ) -> Iterator[Batch]:
     """Cuts a stream into batches of whole records.
 
@@ -232,7 +231,7 @@ def line_batches(
 
 
 def block_batches(
-    stream: BinaryIO, *, reader: source.Reader, start: Position, hashes: Hashes
+    stream: BinaryIO, *, reader: contract.Reader, start: Position, hashes: Hashes
 ) -> Iterator[Batch]:
     """The same for files that are not lines: the reader finds the records, here `line_no` counts them."""
     assert reader.blocks is not None  # noqa: S101 (for the type checker: the caller asked)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ciforensics.golden.catalogue import Catalogue, Image
-from ciforensics.golden.scan import found_in, json_line
+from ciforensics.kits.golden.catalogue import Catalogue, Image
+from ciforensics.kits.golden.scan import found_in, json_line
 
 if TYPE_CHECKING:
     from datetime import datetime

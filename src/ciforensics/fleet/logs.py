@@ -16,7 +16,14 @@ from ciforensics.fleet.model import HOUR
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from ciforensics.fleet.model import Build, Event, Fleet, Invocation, Request, Tunnel
+    from ciforensics.fleet.model import (
+        Build,
+        Event,
+        Fleet,
+        Invocation,
+        Request,
+        Tunnel,
+    )
 
 WAY_S = 0.04
 """Half a round trip to the forge."""

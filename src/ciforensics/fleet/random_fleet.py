@@ -15,7 +15,15 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ciforensics.errors import CiforensicsError
-from ciforensics.fleet.model import HOUR, Background, Client, Errand, Parameters, Pool, Workflow
+from ciforensics.fleet.model import (
+    HOUR,
+    Background,
+    Client,
+    Errand,
+    Parameters,
+    Pool,
+    Workflow,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

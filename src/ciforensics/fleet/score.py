@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from ciforensics.analysis.attribution import EXACT
+from ciforensics.analysis.answer import EXACT
 from ciforensics.errors import CiforensicsError
 from ciforensics.fleet.posterior import posterior
 from ciforensics.fleet.truth import CSV

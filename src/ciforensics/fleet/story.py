@@ -37,7 +37,15 @@ from datetime import UTC, datetime, timedelta
 from ciforensics.fleet import logs
 from ciforensics.fleet.dockerfiles import dockerfile_scan
 from ciforensics.fleet.egress import MIRROR, with_egress
-from ciforensics.fleet.model import Background, Client, Errand, Fleet, Parameters, Pool, Workflow
+from ciforensics.fleet.model import (
+    Background,
+    Client,
+    Errand,
+    Fleet,
+    Parameters,
+    Pool,
+    Workflow,
+)
 from ciforensics.fleet.run import simulate
 
 SEED = 2026

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import polars as pl
 
-from ciforensics.formats.records import SCHEMA, Block
+from ciforensics.contract import RECORDS, Block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ def block(texts: Sequence[str], *, first: int, end: int, blank: int = 0, provisi
     """
     records = pl.DataFrame(
         {"line_no": range(first, first + len(texts)), "n_lines": [1] * len(texts), "text": texts},
-        schema=SCHEMA,
+        schema=RECORDS,
     )
     return Block(records, end, blank, provisional)
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ciforensics.contract import REJECTED
 from ciforensics.formats import records
-from ciforensics.source import REJECTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -160,7 +160,7 @@ class Layout:
 
         Returns:
             `line_no` and a String column for each wanted field, named by its number, null where the text is
-            one of `NULLS`; and the records that could not be split, as in `ciforensics.source.REJECTED`.
+            one of `NULLS`; and the records that could not be split, as in `ciforensics.contract.REJECTED`.
         """
         wanted = sorted(range(self.width) if columns is None else columns)
         text = batch["text"]

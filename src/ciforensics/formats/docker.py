@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ciforensics.contract import RECORDS
 from ciforensics.formats import records
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def unglue(broken: pl.DataFrame, start: re.Pattern[str]) -> pl.DataFrame:
         >>> unglue(broken, re.compile(r'(?P<start>[{]"a":)')).rows()
         [(7, 1, '{"a":"x'), (7, 2, '{"a":"y\nz"}')]
     """
-    return pl.DataFrame(list(_pieces(broken, start)), schema=records.SCHEMA, orient="row")
+    return pl.DataFrame(list(_pieces(broken, start)), schema=RECORDS, orient="row")
 
 
 def _pieces(broken: pl.DataFrame, start: re.Pattern[str]) -> Iterable[tuple[int, int, str]]:

@@ -29,7 +29,7 @@ from ciforensics.formats import har, records
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ciforensics.source import Parsed, Reader
+    from ciforensics.contract import Assemble, Parsed, Reader
 
 _CRI = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d) (?:stdout|stderr) [FP](?:\s|$)"
@@ -51,7 +51,7 @@ class Envelope:
 
     name: str
     wraps: Callable[[str], bool]
-    peel: records.Assemble
+    peel: Assemble
 
 
 def _joined(peeled: pl.DataFrame, goes_on: pl.Series, final: bool) -> tuple[pl.DataFrame, int]:
@@ -85,7 +85,7 @@ def _peel_docker(lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]:
     return _joined(peeled, parts.select((~log.str.ends_with("\n")).fill_null(value=False)).to_series(), final)
 
 
-def _peel_json(paths: Sequence[str]) -> records.Assemble:
+def _peel_json(paths: Sequence[str]) -> Assemble:
     def peel(lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]:  # noqa: ARG001 (as every Assemble)
         parts = records.json_fields(lines, {"inner": paths})
         return parts.select("line_no", "n_lines", text=pl.coalesce("inner", "text")), 0
@@ -181,7 +181,7 @@ def array_reader(reader: Reader) -> Reader:
     return replace(reader, format="json array", parse=parse, blocks=partial(har.elements, reduce=_payload))
 
 
-def assembler(envelope: Envelope | None, assemble: records.Assemble) -> records.Assemble:
+def assembler(envelope: Envelope | None, assemble: Assemble) -> Assemble:
     """Peels first, then assembles; what either holds back is held back in lines of the file."""
     if envelope is None:
         return assemble

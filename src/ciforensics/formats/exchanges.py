@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ciforensics.contract import Parsed
 from ciforensics.formats import http, times
-from ciforensics.source import Parsed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

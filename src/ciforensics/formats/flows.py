@@ -14,14 +14,14 @@ import subprocess
 import tempfile
 from typing import TYPE_CHECKING, BinaryIO
 
-from ciforensics.capture import MITMPROXY_ADDON
 from ciforensics.errors import Unreadable
 from ciforensics.formats.blocks import STEP, block, remainder
+from ciforensics.kits import MITMPROXY_ADDON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ciforensics.formats.records import Block
+    from ciforensics.contract import Block
 
 SLICE = 64 << 20
 """Bytes of flows that one run of mitmdump converts."""

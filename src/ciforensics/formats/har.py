@@ -15,7 +15,7 @@ from ciforensics.formats.blocks import block, remainder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from ciforensics.formats.records import Block
+    from ciforensics.contract import Block
 
 STEP = 1 << 20
 MAX_ELEMENT = 256 << 20

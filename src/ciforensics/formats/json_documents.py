@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import polars as pl
 
+from ciforensics.contract import RECORDS, REJECTED, Head, Parsed, Reader
 from ciforensics.formats import times
 from ciforensics.formats.blocks import block, remainder
 from ciforensics.formats.har import MAX_ELEMENT, STEP, JsonText, dumps, loads
-from ciforensics.formats.records import SCHEMA, json_fields
-from ciforensics.source import REJECTED, Head, Parsed, Reader
+from ciforensics.formats.records import json_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from zoneinfo import ZoneInfo
 
-    from ciforensics.formats.records import Block
+    from ciforensics.contract import Block
 
     Facts = Callable[[Any], Iterable[Any]]
     """What to keep of an element: a record for each value, e.g. for each address of a pod."""
@@ -196,10 +196,10 @@ def _parse_lines(facts: Facts, parse: Callable[[pl.DataFrame], Parsed], lines: p
     """Lines, each of a document or several, parsed as the records that `documents` makes of them."""
     rows = [
         (line_no, n_lines, fact)
-        for line_no, n_lines, line in lines.select(*SCHEMA).iter_rows()
+        for line_no, n_lines, line in lines.select(*RECORDS).iter_rows()
         for fact in _of_line(line, facts)
     ]
-    found = parse(pl.DataFrame(rows, schema=SCHEMA, orient="row"))
+    found = parse(pl.DataFrame(rows, schema=RECORDS, orient="row"))
     return replace(found, extra=len(rows) - len(lines))
 
 

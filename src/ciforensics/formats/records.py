@@ -1,47 +1,20 @@
-"""Lines become records.
-
-A frame of **lines** and a frame of **records** have the same columns: `line_no` (Int64, from 1), `n_lines`
-(Int64) and `text` (String, without line ends). Lines are never blank. An `Assemble` function joins lines to
-records; what it cannot yet close, because the rest may still be being written, it holds back.
-"""
+"""Lines become records, and fields are read out of JSON; `ciforensics.contract` says what both are."""
 
 from __future__ import annotations
 
 import json
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
 
-SCHEMA = {"line_no": pl.Int64, "n_lines": pl.Int64, "text": pl.String}
-
-Assemble = Callable[[pl.DataFrame, bool], tuple[pl.DataFrame, int]]
-"""(lines, final) to (records, how many of the last lines are held back). With `final` nothing is."""
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 MAX_JOINED = 20
 """A record spans at most so many lines; what follows an unclosed one must not be eaten."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """Records of a file that is not lines, and where they end.
-
-    Attributes:
-        records: the records, in order.
-        end: bytes from the stream's start position to the end of the last of them.
-        blank: bytes among those that belong to no record.
-        provisional: the records may change when the file grows. Only provisional blocks follow such a
-            one; those without records cover more bytes of what it began.
-    """
-
-    records: pl.DataFrame
-    end: int
-    blank: int
-    provisional: bool = False
 
 
 class Stream:
@@ -52,11 +25,6 @@ class Stream:
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self._frame.__arrow_c_stream__(requested_schema)
-
-
-def one_line_each(lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]:  # noqa: ARG001 (as every Assemble)
-    """Each line is a record."""
-    return lines, 0
 
 
 def json_objects(lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]:

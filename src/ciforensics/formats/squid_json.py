@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ciforensics.contract import RECORDS
 from ciforensics.formats import records, times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ciforensics.source import Options
+    from ciforensics.contract import ReadOptions
 
 # Names are compared in lower case with `_` for `-`, `.` and space. Bytes are named from where the proxy
 # stands, as Squid's own codes are (`%<st` is *sent* to the client); `bytes_in` says not into what.
@@ -89,7 +90,7 @@ _DNS = r"[a-z0-9][a-z0-9.-]*"
 _EATEN = rf"^\{{(?:(?:pod|namespace|node):{_DNS},)*(?:pod|namespace|node):{_DNS}\}}$"
 
 
-def read(lines: pl.DataFrame, options: Options) -> tuple[pl.DataFrame, pl.DataFrame]:
+def read(lines: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Reads records that begin with `{`; two glued on one line are two.
 
     Returns:
@@ -208,7 +209,7 @@ def _split(bad: pl.DataFrame) -> pl.DataFrame:
         for begin, end in itertools.pairwise(cuts):
             piece = text[begin:end].strip("\n")
             pieces.append((line_no + text.count("\n", 0, begin), piece.count("\n") + 1, piece))
-    split = pl.DataFrame(pieces, schema=records.SCHEMA, orient="row").with_columns(mended="text")
+    split = pl.DataFrame(pieces, schema=RECORDS, orient="row").with_columns(mended="text")
     return pl.concat([bad.filter(~several).with_columns(mended="text"), split])
 
 
@@ -222,7 +223,7 @@ def _raw(bad: pl.DataFrame) -> pl.DataFrame:
     return found.with_columns(mended=pl.when(~key.is_in(known)).then(mended))
 
 
-def _typed(facts: pl.DataFrame, options: Options) -> pl.DataFrame:
+def _typed(facts: pl.DataFrame, options: ReadOptions) -> pl.DataFrame:
     """Fields as found to facts as the text formats have them."""
     absent = [pl.lit(None, pl.String).alias(name) for name in (*_FIELDS, "raw") if name not in facts.columns]
     plain = [name for name in _FIELDS if name not in {"metadata", "user_agent"}]

@@ -18,9 +18,9 @@ from ciforensics.formats import times
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ciforensics.source import Options
+    from ciforensics.contract import ReadOptions
 
-Read = Callable[[pl.DataFrame, "Options"], tuple[pl.DataFrame, pl.DataFrame]]
+Read = Callable[[pl.DataFrame, "ReadOptions"], tuple[pl.DataFrame, pl.DataFrame]]
 
 # No two ways to match a character: the regex crate then runs a one-pass automaton, twice as fast as `\S+ +`
 # spelled freely (measured: 140 against 330 ms for 32 MB).
@@ -78,7 +78,7 @@ def match(records: pl.DataFrame, pattern: str) -> tuple[pl.DataFrame, pl.DataFra
     return records.hstack(found).filter(hit), records.filter(~hit)
 
 
-def native(records: pl.DataFrame, options: Options) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ARG001 (as every parser)
+def native(records: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ARG001 (as every parser)
     """Squid's own format, `squid`: its end in ms, how long it took, and what came of it."""
     regular, rest = match(records, _NATIVE)
     facts = [regular.with_columns(_epoch())] if len(regular) else []
@@ -88,7 +88,7 @@ def native(records: pl.DataFrame, options: Options) -> tuple[pl.DataFrame, pl.Da
     return together(facts, records), rest
 
 
-def common(records: pl.DataFrame, options: Options) -> tuple[pl.DataFrame, pl.DataFrame]:
+def common(records: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The formats `common` and `combined`: those of a web server, with Squid's `RESULT:HIERARCHY` behind."""
     found, rest = match(records, _COMMON)
     glued = found["user_agent"].str.contains(rf'{_WHEN} "').fill_null(value=False)
@@ -98,13 +98,13 @@ def common(records: pl.DataFrame, options: Options) -> tuple[pl.DataFrame, pl.Da
     return _headers(_clf(found.with_columns(known.alias("actor")), options)), rest
 
 
-def referrer(records: pl.DataFrame, options: Options) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ARG001 (as every parser)
+def referrer(records: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ARG001 (as every parser)
     """The format `referrer`: time, client, where it came from, and the URL without its method."""
     found, rest = match(records, _REFERRER)
     return found.with_columns(_epoch()), rest
 
 
-def useragent(records: pl.DataFrame, options: Options) -> tuple[pl.DataFrame, pl.DataFrame]:
+def useragent(records: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The format `useragent`, which tells a program and an address but not what was asked for: no row."""
     found, rest = match(records, _USERAGENT)
     asked = found["user_agent"].str.contains(_REQUEST_LINE)
@@ -113,7 +113,7 @@ def useragent(records: pl.DataFrame, options: Options) -> tuple[pl.DataFrame, pl
     return _clf(found.filter(~asked), options).with_columns(skip=skip), rest
 
 
-def cache_log(records: pl.DataFrame, options: Options) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ARG001 (as every parser)
+def cache_log(records: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ARG001 (as every parser)
     """Lines of cache.log, Squid's own diary: a container often writes both to one stdout."""
     found, rest = match(records, _CACHE_LOG)
     return found.with_columns(skip=pl.lit("a line of cache.log, no access")), rest
@@ -127,7 +127,7 @@ def _epoch() -> list[pl.Expr]:
     ]
 
 
-def _clf(found: pl.DataFrame, options: Options) -> pl.DataFrame:
+def _clf(found: pl.DataFrame, options: ReadOptions) -> pl.DataFrame:
     return found.hstack(times.parse(found["when"], options.timezone))
 
 

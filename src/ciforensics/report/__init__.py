@@ -24,10 +24,10 @@ from papermill.parameterize import parameterize_notebook  # type: ignore[import-
 
 from ciforensics.case import connect
 from ciforensics.case.narrow import narrow, time_range
-from ciforensics.display import visible
 from ciforensics.errors import CiforensicsError
 from ciforensics.report import history, index, pages, runner
 from ciforensics.shipped import __version__, shipped
+from ciforensics.wording import visible
 
 if TYPE_CHECKING:
     import os

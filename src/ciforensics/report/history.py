@@ -1,7 +1,7 @@
 """The runs of a report: a folder each, written once, and what changed from one to the next.
 
 `DIR/runs/ID/` holds `run.json` (what was asked, of which files, by which versions, how each notebook ended)
-and `findings.json` (`ciforensics.watched.SCHEMA`). Runs are compared only where the same was asked.
+and `findings.json` (`ciforensics.show.findings.SCHEMA`). Runs are compared only where the same was asked.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ciforensics.display import visible
 from ciforensics.errors import CiforensicsError
-from ciforensics.watched import Finding, about, shown
+from ciforensics.show.findings import Finding, about, shown
+from ciforensics.wording import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

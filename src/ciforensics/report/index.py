@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ciforensics.errors import CiforensicsError
 from ciforensics.report import history, pages
-from ciforensics.watched import WARNING, shown
+from ciforensics.show.findings import WARNING, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ciforensics.report.history import Change, Run
     from ciforensics.report.pages import Page
-    from ciforensics.watched import Finding
+    from ciforensics.show.findings import Finding
 
 _WIDTH, _HEIGHT, _EDGE = 120, 24, 3
 _RUNS = 60

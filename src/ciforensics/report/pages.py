@@ -18,9 +18,10 @@ import jinja2
 from markupsafe import Markup
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-from ciforensics.display import FINDINGS, LEFT, MARK, RIGHT, visible
 from ciforensics.report import runner
-from ciforensics.watched import Finding
+from ciforensics.show.findings import Finding
+from ciforensics.show.tables import LEFT, RIGHT
+from ciforensics.wording import FINDINGS, MARK, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

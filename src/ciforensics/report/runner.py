@@ -23,8 +23,8 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import ensure_event_loop
 from papermill.exceptions import PapermillExecutionError, strip_color  # type: ignore[import-untyped]
 
-from ciforensics.display import cut, visible
 from ciforensics.errors import CiforensicsError
+from ciforensics.wording import cut, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

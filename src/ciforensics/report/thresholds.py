@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ciforensics.errors import CiforensicsError
-from ciforensics.watched import DEFINITIONS, WARNING
+from ciforensics.show.findings import DEFINITIONS, WARNING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ciforensics.report.history import Change
-    from ciforensics.watched import Finding
+    from ciforensics.show.findings import Finding
 
 CHANGED = "changed"
 _COMPARE = {">": operator.gt, "<": operator.lt, ">=": operator.ge, "<=": operator.le}

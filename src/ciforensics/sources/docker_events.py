@@ -28,9 +28,16 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ciforensics.contract import (
+    REJECTED,
+    Head,
+    Parsed,
+    Reader,
+    ReadOptions,
+    Source,
+)
 from ciforensics.errors import Unreadable
 from ciforensics.formats import docker, records, times
-from ciforensics.source import REJECTED, Head, Options, Parsed, Reader, Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +63,7 @@ _EXITS = ("die", "exec_die", "died", "exec_died")
 _START = re.compile(r'(?:\}\s*|\x1e\s*|[^:\[,\s\x1e])(?P<start>\{\s*"[\w.@-]{1,64}"\s*:)')
 
 
-def recognise(head: Head, options: Options) -> Reader | None:
+def recognise(head: Head, options: ReadOptions) -> Reader | None:
     """Half of the JSON objects or more have a docker event's keys: today's, an old engine's or Podman's."""
     lines = pl.DataFrame({"text": head.lines}, schema={"text": pl.String}).select(
         line_no=pl.int_range(1, pl.len() + 1), n_lines=pl.lit(1, pl.Int64), text="text"

@@ -30,9 +30,17 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from ciforensics.contract import (
+    RECORDS,
+    REJECTED,
+    Head,
+    Parsed,
+    Reader,
+    ReadOptions,
+    Source,
+)
 from ciforensics.errors import Unreadable
 from ciforensics.formats import docker, records, times
-from ciforensics.source import REJECTED, Head, Options, Parsed, Reader, Source
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -69,7 +77,7 @@ _MOST_KEYS = 64
 _TWICE = "two readings: the key {} is there twice"
 
 
-def recognise(head: Head, options: Options) -> Reader | None:
+def recognise(head: Head, options: ReadOptions) -> Reader | None:
     """Half of the objects or more name a time, a docker command and two keys of a CI run."""
     keys = {
         name: (options.mapping[name], *known) if name in options.mapping else known
@@ -78,7 +86,7 @@ def recognise(head: Head, options: Options) -> Reader | None:
     lines = pl.DataFrame({"text": head.lines}, schema={"text": pl.String}).with_columns(
         line_no=pl.int_range(1, pl.len() + 1), n_lines=pl.lit(1, pl.Int64)
     )
-    joined, _ = records.json_objects(lines.select(*records.SCHEMA), True)
+    joined, _ = records.json_objects(lines.select(*RECORDS), True)
     texts = docker.unglue(joined, _start(keys, frozenset()))["text"].to_list()
     valid = [_valid_keys(text) for text in texts]
     found = [_broken_keys(text) if whole is None else whole for text, whole in zip(texts, valid, strict=True)]

@@ -20,9 +20,16 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ciforensics.contract import (
+    REJECTED,
+    Head,
+    Parsed,
+    Reader,
+    ReadOptions,
+    Source,
+)
 from ciforensics.errors import Unreadable
 from ciforensics.formats import docker, records, times
-from ciforensics.source import REJECTED, Head, Options, Parsed, Reader, Source
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -32,7 +39,7 @@ _UNREAD = frozenset({"ts", "ci_repo", "dockerfile", "line", "error"})
 _MEMBERS = ("golden", "cache", "bypassed", "unknown")
 
 
-def recognise(head: Head, options: Options) -> Reader | None:
+def recognise(head: Head, options: ReadOptions) -> Reader | None:
     """Half of the lines or more are images or errors of a scan."""
     found = sum(_is_ours(line) for line in head.lines[:100])
     if found and 2 * found >= len(head.lines[:100]):

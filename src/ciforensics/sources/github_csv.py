@@ -22,10 +22,17 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ciforensics.contract import (
+    REJECTED,
+    Head,
+    Parsed,
+    Reader,
+    ReadOptions,
+    Source,
+)
 from ciforensics.errors import Unreadable
 from ciforensics.formats import http, times
 from ciforensics.formats.delimited import MAX_WIDTH, Layout, split
-from ciforensics.source import REJECTED, Head, Options, Parsed, Reader, Source
 from ciforensics.tables import EVIDENCE
 
 if TYPE_CHECKING:
@@ -139,7 +146,7 @@ def _columns(names: Sequence[str], mapping: Mapping[str, str]) -> dict[str, tupl
     return columns
 
 
-def _recognise(head: Head, options: Options) -> Reader | None:
+def _recognise(head: Head, options: ReadOptions) -> Reader | None:
     if not head.lines:
         return None
     header = _header(head.lines, options.mapping)
@@ -163,7 +170,7 @@ def _recognise(head: Head, options: Options) -> Reader | None:
     return Reader("csv", parse, layout.assemble, header_lines=len(header.text))
 
 
-def _check_mapping(header: Header, options: Options) -> None:
+def _check_mapping(header: Header, options: ReadOptions) -> None:
     """A `--map` that does not fit is a slip of the user's; one of another table's is meant for other logs."""
     for ours, theirs in options.mapping.items():
         if ours not in SPELLINGS:

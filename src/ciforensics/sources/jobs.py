@@ -30,10 +30,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from ciforensics.contract import Head, Parsed, Reader, ReadOptions, Source
 from ciforensics.errors import Unreadable
 from ciforensics.formats import json_documents
 from ciforensics.formats.json_documents import text
-from ciforensics.source import Head, Options, Parsed, Reader, Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +49,7 @@ _RUN_URL = re.compile(
 _JOB_URL = re.compile(r"/actions/(?:runs/\d+/jobs?|jobs)/\d+")
 
 
-def recognise(head: Head, options: Options) -> Reader | None:
+def recognise(head: Head, options: ReadOptions) -> Reader | None:
     """Half of the first objects or more are jobs, workflow runs or webhook payloads; or a page is empty."""
     reader = json_documents.reader(
         head,

@@ -1,6 +1,6 @@
 r"""mitmproxy: the HTTP requests that passed through the proxy, in any form that it and its addons write.
 
-A line, by the usual logging addon (ours, in `ciforensics.capture`, writes the same six keys and more):
+A line, by the usual logging addon (ours, in `ciforensics.kits`, writes the same six keys and more):
 
     {"timestamp": "2026-11-24T03:04:14Z", "method": "GET", "url": "https://github.com/acme/search.git/info/refs?service=git-upload-pack", "status": 401, "user_agent": "git/2.39.5", "content_length": 22}
 
@@ -35,9 +35,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from ciforensics.contract import Head, Parsed, Reader, ReadOptions, Source
 from ciforensics.formats import exchanges, flows, har, keys
 from ciforensics.formats.records import json_fields
-from ciforensics.source import Head, Options, Parsed, Reader, Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,7 +127,7 @@ _ALL_HEADERS = re.compile(r'"creator"\s*:\s*\{\s*"name"\s*:\s*"mitmproxy"')
 _LONG_FLOW = re.compile(r'\{"version": ?\d+, ?"type": ?"(?:http|tcp|udp|dns)", ?"id":')
 
 
-def recognise(head: Head, options: Options) -> Reader | None:
+def recognise(head: Head, options: ReadOptions) -> Reader | None:
     """Knows a mitmproxy log by its content; see the module's docstring for the formats."""
     converted = partial(_parse, paths=CONVERTED, kind="start", timezone=options.timezone)
     if flows.OPENING.match(head.data):

@@ -29,10 +29,10 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ciforensics.contract import Head, Reader, ReadOptions, Source
 from ciforensics.errors import Unreadable
 from ciforensics.formats import json_documents
 from ciforensics.formats.json_documents import text
-from ciforensics.source import Head, Options, Reader, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,7 +42,7 @@ _CHANGES = ("ADDED", "MODIFIED", "DELETED")
 _WORKFLOW_FILE = re.compile(r"^[^/\s]+/[^/\s]+/(\.github/workflows/[^@]+)@")
 
 
-def recognise(head: Head, options: Options) -> Reader | None:
+def recognise(head: Head, options: ReadOptions) -> Reader | None:
     """Half of the first objects or more are Kubernetes', pods or runners among them; or a list is empty."""
     parse = partial(
         json_documents.parsed,

@@ -39,9 +39,17 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ciforensics.contract import (
+    RECORDS,
+    REJECTED,
+    Head,
+    Parsed,
+    Reader,
+    ReadOptions,
+    Source,
+)
 from ciforensics.errors import Unreadable
 from ciforensics.formats import http, records, squid_json, squid_text
-from ciforensics.source import REJECTED, Head, Options, Parsed, Reader, Source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,12 +87,10 @@ _FACTS: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 
 
-def recognise(head: Head, options: Options) -> Reader | None:
+def recognise(head: Head, options: ReadOptions) -> Reader | None:
     """A reader when at least half of the head's records have a shape that only Squid writes."""
     lines = head.lines[:_HEAD_LINES]
-    frame = pl.DataFrame(
-        {"line_no": range(1, len(lines) + 1), "n_lines": 1, "text": lines}, schema=records.SCHEMA
-    )
+    frame = pl.DataFrame({"line_no": range(1, len(lines) + 1), "n_lines": 1, "text": lines}, schema=RECORDS)
     frame, _ = records.json_objects(frame, final=True)
     counts, rest = {}, frame
     for name, read in _READS.items():
@@ -108,7 +114,7 @@ def recognise(head: Head, options: Options) -> Reader | None:
     )
 
 
-def _reader(name: str, head: pl.DataFrame, options: Options) -> Reader:
+def _reader(name: str, head: pl.DataFrame, options: ReadOptions) -> Reader:
     reads = [_READS[name], *(read for other, read in _READS.items() if other != name)]
 
     def parse(batch: pl.DataFrame) -> Parsed:

@@ -29,10 +29,12 @@ class Question:
 
     Attributes:
         name: the file's name without `.sql`.
+        room: the folder that it is in.
         text: the SQL.
     """
 
     name: str
+    room: str
     text: str
 
     @property
@@ -57,9 +59,12 @@ def questions() -> tuple[Question, ...]:
         >>> names.index("requests") < names.index("observed_requests") < names.index("unauthorized")
         True
     """
-    files = (file for file in resources.files(__name__).iterdir() if file.name.endswith(".sql"))
-    found = {file.name.removesuffix(".sql"): file.read_text(encoding="utf-8") for file in files}
-    all_questions = {name: Question(name, found[name]) for name in sorted(found)}
+    rooms = (room for room in resources.files(__name__).iterdir() if room.is_dir())
+    files = ((room.name, file) for room in rooms for file in room.iterdir() if file.name.endswith(".sql"))
+    all_questions = {
+        name: Question(name, room, file.read_text(encoding="utf-8"))
+        for name, room, file in sorted((file.name.removesuffix(".sql"), room, file) for room, file in files)
+    }
     made_by = {name: question.name for question in all_questions.values() for _, name in question.objects}
     reads = {
         name: sorted(

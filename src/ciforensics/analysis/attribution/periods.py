@@ -1,0 +1,92 @@
+"""When what a workflow sends changed: a model with one rate for all time would hide the very move.
+
+Seen over a whole month, a workflow that moved in its last week hardly sends anything golden, and the model
+takes that for chance. So each workflow's builds are first cut into a few pieces of one length, each with
+rates of its own; then, by what the model says of these, where the classes of its fetches change (optimal
+partitioning; Jackson et al. 2005).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from ciforensics.analysis.attribution.evidence import in_periods
+from ciforensics.analysis.attribution.fetches import Fetches, matrix
+from ciforensics.analysis.attribution.fit import fit_model
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ciforensics.analysis.attribution.evidence import Evidence
+
+    Floats = NDArray[np.float64]
+
+_PIECES, _SHORTEST = 6, 10  # of a workflow, and builds of one
+_FEWEST = 2  # builds between two changes
+_MOST = 500  # places where a workflow can change
+_GAIN = 6.0  # log likelihood by which two rates explain builds better than one
+
+
+def followed(evidence: Evidence) -> Evidence:
+    """The same, where what a workflow sends is another thing in each of its periods."""
+    builds = evidence.builds
+    flow = ("ci_repo", "workflow")
+    nth = pl.int_range(pl.len()).over(flow, order_by="ts")
+    length = pl.max_horizontal(pl.len().over(flow) / _PIECES, pl.lit(float(_SHORTEST)))
+    pieces = in_periods(evidence, builds.select((nth / length).floor().cast(pl.Int64)).to_series())
+    return in_periods(evidence, _periods(Fetches.of(pieces, fit_model(pieces.problem)), builds))
+
+
+def _periods(fetches: Fetches, builds: pl.DataFrame) -> pl.Series:
+    """The period of each build: how many changes of its workflow came before it."""
+    rows = fetches.by_class.select("build", "class", "probability")
+    counts = matrix(rows, fetches.builds)
+    counts /= np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    numbered = fetches.builds.with_row_index("place")
+    parts = [pl.DataFrame(schema={"build": pl.Int32, "period": pl.Int64})]
+    for _, frame in numbered.group_by("name", maintain_order=True):
+        found = changes(counts[frame["place"].to_numpy()])
+        period = np.searchsorted(found, np.arange(len(frame)), side="right")
+        parts.append(pl.DataFrame({"build": frame["build"], "period": period}))
+    of_build = builds.select(pl.col("build_id").cast(pl.Int32).alias("build"))
+    joined = of_build.join(pl.concat(parts), on="build", how="left", maintain_order="left")
+    return joined["period"].fill_null(0)
+
+
+def changes(counts: Floats) -> list[int]:
+    """The builds, by number, before which the rates of the classes change.
+
+    Args:
+        counts: fetches by class of each build, at most 1 altogether; shape (builds, classes).
+
+    Example:
+        >>> stock, golden = [1.0, 0.0], [0.0, 1.0]
+        >>> changes(np.array([stock] * 9 + [golden] * 8 + [stock] * 9))
+        [9, 17]
+    """
+    step = max(1, -(-len(counts) // _MOST))
+    edges = np.append(np.arange(0, len(counts), step), len(counts))
+    upto = np.vstack([np.zeros(counts.shape[1]), counts.cumsum(axis=0)])[edges]
+    best, begins = np.zeros(len(edges)), np.zeros(len(edges), dtype=np.int64)
+    for end in range(1, len(edges)):
+        builds = edges[end] - edges[:end]
+        total = best[:end] - _GAIN * (edges[:end] > 0) + _likelihood(upto[end] - upto[:end], builds)
+        total[(builds < _FEWEST) & (edges[:end] > 0)] = -np.inf
+        begins[end] = total.argmax()
+        best[end] = total[begins[end]]
+    found: list[int] = []
+    place = int(begins[-1])
+    while place:
+        found.append(int(edges[place]))
+        place = int(begins[place])
+    return found[::-1]
+
+
+def _likelihood(sums: Floats, builds: NDArray[np.int64]) -> Floats:
+    """Largest log likelihood of Poisson counts, but for what does not depend on the rates."""
+    rate = sums / builds[:, None]
+    found: Floats = (sums * np.log(np.maximum(rate, 1e-12))).sum(axis=1) - sums.sum(axis=1)
+    return found

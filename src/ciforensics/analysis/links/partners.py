@@ -1,0 +1,145 @@
+"""The same request seen by two observers: for each row of one, how probable each row of the other is.
+
+No key joins GitHub's log to a proxy's, and in a busy second many requests look alike. Which rows may be the
+same request is SQL (`views/shared_requests.sql`), how probable each is says `alignment`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from ciforensics.analysis.links.alignment import Candidates, align
+from ciforensics.analysis.links.clocks import shared_offset
+
+if TYPE_CHECKING:
+    import duckdb
+
+WITHIN_S = 2.0
+"""How far apart two observers may have seen a request, once their clocks are put right."""
+
+PINNED = 0.99
+"""From this probability on two rows are one request; below 1 - PINNED with all others, a row is alone."""
+
+_LAG_S = 0.25
+_SIZES = 256
+_KEPT = 0.999
+_ROW = ["file_id", "line_no"]
+_OTHER_ROW = ["other_file_id", "other_line_no"]
+_CLIENT = ["client_ip", "client_port"]
+
+
+@dataclass(frozen=True)
+class Partners:
+    """Which rows of two observers are the same request, as probabilities.
+
+    Attributes:
+        offset_s: seconds by which the observer's clock is ahead; None: it cannot be told, and so neither can
+            any partner.
+        pairs: for each row of the other observer (`other_file_id`, `other_line_no`) the observer's rows
+            (`file_id`, `line_no`) that may be the same request, with `probability`, likeliest first: 99.9 %
+            of it. What lacks to 1: the observer did not see that request.
+        clients: for each row of the observer (`file_id`, `line_no`) that may be in the other's log the
+            `client_ip` and `client_port` that may have sent it, with `probability`; it sums to 1. No
+            `client_ip`: a client that the other does not know.
+    """
+
+    offset_s: float | None
+    pairs: pl.DataFrame
+    clients: pl.DataFrame
+
+
+def find_partners(
+    con: duckdb.DuckDBPyConnection,
+    *,
+    observer: str = "github_csv",
+    other: str = "mitmproxy",
+    offset_s: float | None = None,
+) -> Partners:
+    """Finds the partners of each request that two observers may both have seen.
+
+    Both logs must be written in the order of events, or nearly so; how nearly is learned. Rows without a
+    candidate within two seconds are in neither frame.
+
+    Args:
+        con: a connection to a case.
+        observer: whose rows are explained.
+        other: whose rows explain them.
+        offset_s: seconds by which the observer's clock is ahead; found out if not given.
+
+    Returns:
+        The pairs, and what they say of who sent the observer's rows.
+
+    Example:
+        >>> import ciforensics as ci
+        >>> found = find_partners(ci.connect())
+        >>> found.clients.group_by("file_id", "line_no").agg(pl.col("probability").sum().round(6))[
+        ...     "probability"
+        ... ].unique().to_list()
+        [1.0]
+    """
+    if offset_s is None:
+        offset_s = shared_offset(con, source=observer, other_source=other).offset_s
+    sql = """
+        SELECT *
+        FROM shared_requests(p_observer := $1, p_other := $2, p_offset_s := $3, p_within_s := $4)
+        WHERE $5
+        ORDER BY other_place, place
+    """
+    params = [observer, other, offset_s or 0.0, WITHIN_S, offset_s is not None]
+    found = pl.DataFrame(con.sql(sql, params=params))
+    found = found.with_columns(probability=pl.Series(align(_candidates(found)), dtype=pl.Float64))
+    return Partners(offset_s, _pairs(found), _clients(found))
+
+
+def _candidates(found: pl.DataFrame) -> Candidates:
+    row = found["other_place"].rle_id().to_numpy().astype(np.int64)
+    first = np.flatnonzero(np.diff(row, prepend=-1))
+    return Candidates(
+        row=row,
+        place=found["place"].to_numpy(),
+        lag=((found["lag_s"].to_numpy() + WITHIN_S) / _LAG_S).astype(np.int64),
+        size=_size_codes(found["more_bytes"]),
+        chain=found["other_file_id"].to_numpy()[first],
+        share=found["share"].to_numpy()[first],
+    )
+
+
+def _size_codes(more_bytes: pl.Series) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The commonest differences from 1, all others the last code, 0 where a size is not known."""
+    common = more_bytes.drop_nulls().value_counts().sort("count", more_bytes.name, descending=[True, False])
+    code = pl.int_range(1, pl.len() + 1)
+    coded = more_bytes.to_frame().join(
+        common.head(_SIZES).select(more_bytes.name, code=code),
+        on=more_bytes.name,
+        how="left",
+        maintain_order="left",
+    )
+    known = pl.when(pl.col(more_bytes.name).is_not_null()).then(_SIZES + 1).otherwise(0)
+    return coded.select(pl.col("code").fill_null(known)).to_series().to_numpy().astype(np.int64)
+
+
+def _pairs(found: pl.DataFrame) -> pl.DataFrame:
+    likeliest_first = [*_OTHER_ROW, "probability", *_ROW]
+    ordered = found.select(*_ROW, *_OTHER_ROW, "probability").sort(
+        likeliest_first, descending=[name == "probability" for name in likeliest_first]
+    )
+    probability = pl.col("probability")
+    told_before = (probability.cum_sum() - probability).over(_OTHER_ROW)
+    return ordered.filter(told_before < _KEPT * probability.sum().over(_OTHER_ROW))
+
+
+def _clients(found: pl.DataFrame) -> pl.DataFrame:
+    """A row has one sender: where its pairs say more than 1, they are scaled down."""
+    probability = pl.col("probability")
+    by_client = found.group_by(*_ROW, *_CLIENT).agg(probability.sum())
+    by_client = by_client.with_columns(probability / pl.max_horizontal(1.0, probability.sum().over(_ROW)))
+    nobody = by_client.group_by(_ROW).agg(probability=1 - probability.sum())
+    both = pl.concat([by_client, nobody], how="diagonal")
+    both = both.group_by(*_ROW, *_CLIENT).agg(probability.sum().clip(0, 1))
+    kept = both.filter((probability > 1 - _KEPT) | pl.col("client_ip").is_null())
+    kept = kept.with_columns(probability / probability.sum().over(_ROW))
+    return kept.sort(*_ROW, "probability", *_CLIENT, descending=[False, False, True, False, False])

@@ -1,0 +1,1 @@
+"""How far the move to golden images is, and what it brings."""

@@ -1,0 +1,92 @@
+"""The commands that ask a case: `sql`, and `sources`, the data dictionary."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import duckdb
+import typer
+from rich.table import Table
+from rich.text import Text
+
+import ciforensics as ci
+from ciforensics import contract, tables, wording
+from ciforensics.cli.console import out, show_table, spreadsheet_safe
+from ciforensics.errors import CiforensicsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+app = typer.Typer()
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help='DuckDB SQL, e.g. "FROM files".')],
+    case: Annotated[Path, typer.Option(help="The case file.")] = Path("case.duckdb"),
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="CSV; cells that a spreadsheet would run get a '.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row.")] = False,
+) -> None:
+    """Ask a case in SQL. It is opened read-only, and SQL cannot reach other files.
+
+    `ciforensics sources` shows the tables. Views answer the usual questions: FROM case_overview, FROM
+    rejected_by_reason, FROM observed_requests, FROM unauthorized(p_window_s := 2), FROM migration().
+    """
+    if as_csv and as_json:
+        raise typer.BadParameter("give --csv or --json, not both")
+    with ci.connect(case, external_access=False) as con:
+        try:
+            result = con.execute(query)
+            if result is None:
+                raise CiforensicsError("There is no SQL to run.", hint='try "FROM case_overview".')
+            names = [column[0] for column in result.description or ()]
+            rows = iter(lambda: result.fetchmany(10_000), [])
+            _show_rows(names, (row for some in rows for row in some), as_csv=as_csv, as_json=as_json)
+        except duckdb.Error as error:
+            first, *_ = str(error).splitlines()
+            if "pytz" in str(error):
+                raise CiforensicsError(
+                    "A TIMESTAMP WITH TIME ZONE cannot be shown.", hint="cast it, e.g. now()::VARCHAR."
+                ) from error
+            raise CiforensicsError(
+                first, hint='`ciforensics sources` lists the tables; try "FROM case_overview".'
+            ) from error
+
+
+def _show_rows(names: list[str], rows: Iterator[tuple[Any, ...]], *, as_csv: bool, as_json: bool) -> None:
+    if as_csv:
+        # Each text in quotes: by itself the module leaves a lone CR bare, and what follows begins a new row.
+        writer = csv.writer(sys.stdout, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        writer.writerow(map(spreadsheet_safe, names))
+        writer.writerows([spreadsheet_safe(value) for value in row] for row in rows)
+    elif as_json:
+        for row in rows:
+            sys.stdout.write(json.dumps(dict(zip(names, row, strict=True)), default=str) + "\n")
+    else:
+        shown = [["" if value is None else wording.visible(str(value)) for value in row] for row in rows]
+        show_table([wording.visible(name) for name in names], shown)
+
+
+@app.command()
+def sources() -> None:
+    """What can be read, and what it becomes: the data dictionary."""
+    for log in contract.all_sources():
+        out.print(Text(log.name, style="bold"))
+        out.print(Text(log.doc.strip()), soft_wrap=True)
+        for name, columns in log.fills.items():
+            meanings = tables.TABLES[name]
+            title = f"{log.name} → {name}: {meanings.meaning}"
+            table = Table(title=title, title_justify="left")
+            for heading in ("column", "type", "meaning", "in this log"):
+                table.add_column(heading, overflow="fold")
+            for column in meanings.columns:
+                if column.name in columns:
+                    table.add_row(column.name, column.type, column.comment, Text(columns[column.name]))
+            out.print(table)
+        out.print()

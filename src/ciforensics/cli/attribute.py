@@ -1,0 +1,109 @@
+"""`ciforensics attribute`: who sent each 401, as a ranked table on the terminal and as a file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import polars as pl
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from ciforensics.errors import CiforensicsError
+from ciforensics.show import tables
+
+if TYPE_CHECKING:
+    from ciforensics.analysis.answer import Attribution
+
+app = typer.Typer()
+
+_FORMULA = r"^([=+\-@\t\r])"
+_SHOWN = 25
+
+
+@app.command()
+def attribute(
+    case: Annotated[Path, typer.Option(help="The case file.")] = Path("case.duckdb"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="FILE.parquet or FILE.csv: a row for each 401 and candidate.", metavar="FILE"),
+    ] = None,
+    workflows: Annotated[
+        Path | None, typer.Option(help="FILE.parquet or FILE.csv: a row for each workflow.", metavar="FILE")
+    ] = None,
+    window_s: Annotated[
+        float, typer.Option(help="Seconds after its start in which a build can have sent a 401.")
+    ] = 320,
+    offset_s: Annotated[
+        float | None,
+        typer.Option(help="Seconds by which the observer's clock is ahead.  [default: as found]"),
+    ] = None,
+    observer: Annotated[
+        str | None, typer.Option(help="Whose requests are counted.  [default: GitHub's log]")
+    ] = None,
+) -> None:
+    """Name the workflow that sent each 401, with a probability.
+
+    Exact where evidence shares a key, else by a model of who sends what, how often and when; what no known
+    build explains is unattributed.
+    """
+    import ciforensics as ci  # noqa: PLC0415 (scipy takes its time)
+
+    for path in (out, workflows):
+        if path is not None and path.suffix not in _WRITERS:
+            raise typer.BadParameter(f"{path}: give a name that ends in .parquet or .csv")
+    with ci.connect(case) as con:
+        found = ci.attribute(con, window_s=window_s, offset_s=offset_s, observer=observer)
+    if out is not None:
+        _write(found.requests, out)
+    if workflows is not None:
+        _write(found.workflows, workflows)
+    _show(found)
+
+
+def _show(found: Attribution) -> None:
+    screen = Console(highlight=False)
+    columns = ("name", "requests", "challenges", "refused", "share", "exact_share", "runs", "run_ids")
+    ranking = tables.show_table(
+        found.workflows.select(columns),
+        rows=_SHOWN,
+        percent=["share", "exact_share"],
+        decimals=1,
+        width=60,
+        caption="Workflows by expected 401s",
+    )
+    for each in (ranking, *found.remarks):
+        screen.print(Text(str(each)), soft_wrap=True)
+
+
+def _write(frame: pl.DataFrame, path: Path) -> None:
+    """Writes beside and swaps in, so that nobody finds half a file."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        try:
+            _WRITERS[path.suffix](frame, Path(name))
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise CiforensicsError(
+            f"{path} cannot be written: {error.strerror or error}.", hint="give a folder that is there."
+        ) from error
+
+
+def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    frame.write_parquet(path)
+
+
+def _write_csv(frame: pl.DataFrame, path: Path) -> None:
+    """Cells that a spreadsheet would run as a formula get a quote in front."""
+    frame.with_columns(pl.col(pl.String).str.replace(_FORMULA, "'$1")).write_csv(
+        path, quote_style="non_numeric"
+    )
+
+
+_WRITERS = {".parquet": _write_parquet, ".csv": _write_csv}

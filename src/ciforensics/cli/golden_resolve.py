@@ -1,0 +1,138 @@
+"""`ciforensics golden resolve` and `golden scan`: who would serve the images that builds start from."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from ciforensics import wording
+from ciforensics.errors import CiforensicsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ciforensics.kits.golden.scan import BaseImage
+    from ciforensics.kits.golden.totals import Totals
+
+app = typer.Typer()
+
+
+@app.command()
+def resolve(
+    references: Annotated[list[str], typer.Argument(metavar="IMAGE_REF...", help="E.g. golang:1.24.")],
+    catalogue: Annotated[Path, typer.Option(help="Which images have a golden version: a YAML file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object an image.")] = False,
+) -> None:
+    """Say who would serve an image behind the registry mirror: golden, the cache, or none of them (bypassed).
+
+    Docker asks a mirror for images of Docker Hub only. For one that is pinned by digest it asks too, but for
+    that very content, which is never the golden version.
+    """
+    from ciforensics.kits.golden.catalogue import read_catalogue  # noqa: PLC0415 (yaml)
+    from ciforensics.kits.golden.resolve import resolve as resolved  # noqa: PLC0415 (regex)
+
+    known = read_catalogue(catalogue)
+    found = [resolved(each, known).columns for each in references]
+    if as_json:
+        for each in found:
+            sys.stdout.write(json.dumps(each) + "\n")
+        return
+    names = ("reference", "registry", "image", "image_tag", "served_by", "reason")
+    _table(names, ([each[name] for name in names] for each in found))
+
+
+@app.command()
+def scan(
+    tree: Annotated[Path, typer.Argument(metavar="PATH", help="A folder of Dockerfiles, or one of them.")],
+    catalogue: Annotated[
+        Path | None, typer.Option(help="Which images have a golden version; without it none has.")
+    ] = None,
+    repo: Annotated[
+        str | None,
+        typer.Option(metavar="OWNER/NAME", help="The repository.  [default: git's remote origin]"),
+    ] = None,
+    by_folder: Annotated[
+        bool, typer.Option("--by-folder", help="PATH holds repositories as OWNER/NAME.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object an image; ingest reads it.")
+    ] = False,
+) -> None:
+    """Say the same for every image that Dockerfiles name: FROM, COPY --from and RUN --mount=from.
+
+    Names of stages are no images. Build arguments have their defaults; an image whose argument has none is
+    unknown. Read are Dockerfile, Dockerfile.*, *.Dockerfile and Containerfile, in all folders.
+    """
+    from ciforensics.kits.golden import scan as scanner  # noqa: PLC0415 (regex)
+    from ciforensics.kits.golden.catalogue import read_catalogue  # noqa: PLC0415 (yaml)
+    from ciforensics.kits.golden.totals import totals  # noqa: PLC0415
+
+    if repo is not None and (repo.count("/") != 1 or not all(repo.split("/"))):
+        raise CiforensicsError(f"--repo {repo!r} is no repository.", hint="give OWNER/NAME, e.g. acme/web.")
+    ts = datetime.now(UTC)
+    known = read_catalogue(catalogue) if catalogue else None
+    everything = scanner.scan(tree, catalogue=known, ci_repo=repo, by_folder=by_folder)
+    if as_json:
+        for each in everything:
+            sys.stdout.write(scanner.json_line(each, ts) + "\n")
+        return
+    found = list(everything)
+    _show([each for each in found if isinstance(each, scanner.BaseImage)])
+    for unread in found:
+        if isinstance(unread, scanner.Unread):
+            place = f"{unread.ci_repo}: {unread.dockerfile}" if unread.ci_repo else unread.dockerfile
+            _say(f"{place}:{unread.line}: {unread.error}", style="red")
+    _say_totals(totals(found))
+
+
+def _show(images: Sequence[BaseImage]) -> None:
+    names = ("ci_repo", "dockerfile", "line", "stage", "instruction", "reference", "served_by", "reason")
+    rows = [each.columns for each in images]
+    shown = [name for name in names if any(row[name] is not None for row in rows)]
+    if rows:
+        _table(shown, ([row[name] for name in shown] for row in rows))
+
+
+def _say_totals(counts: Totals) -> None:
+    _say(
+        f"{counts.dockerfiles:,} Dockerfiles read, {counts.unread:,} not; "
+        f"{counts.images:,} images in FROM, stages and scratch aside"
+    )
+    if not counts.images:
+        return
+    _say(
+        f"the mirror reaches {_share(counts.reached, counts.known)}: "
+        f"golden {counts.golden:,}, cache {counts.cache:,}"
+    )
+    _say(
+        f"past it go {counts.pinned:,} pinned by digest and {counts.elsewhere:,} from other registries; "
+        f"{counts.unknown:,} are unknown"
+    )
+    _say(f"Dockerfiles with a golden image: {_share(counts.with_golden, counts.dockerfiles)}")
+    if counts.wanting:
+        most = ", ".join(f"{name} {uses:,}" for name, uses in counts.wanting[:10])
+        _say(f"without a golden version, the most used first: {most}")
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part:,} of {whole:,}" + (f" ({part / whole:.0%})" if whole else "")
+
+
+def _say(sentence: str, style: str = "") -> None:
+    Console(highlight=False).print(Text(wording.visible(sentence), style=style), soft_wrap=True)
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    from ciforensics.cli.console import show_table  # noqa: PLC0415
+
+    show_table(
+        list(names),
+        [["" if value is None else wording.visible(str(value)) for value in row] for row in rows],
+    )
