@@ -114,8 +114,8 @@ def test_two_pulls_at_once_each_have_their_event(case: Case) -> None:
 def test_an_event_after_the_window_is_too_late(case: Case) -> None:
     con = case(wrapper=command(10, f"pull {GOLANG}"), events=COVERED + event(400, "pull", GOLANG))
     assert outcomes(con) == ["arrived"]
-    assert outcomes(con, "p_window_s := 300") == ["no event"]
-    assert con.sql("SELECT why FROM pull_outcomes(p_window_s := 300)").fetchall() == [
+    assert outcomes(con, "p_pull_within_s := 300") == ["no event"]
+    assert con.sql("SELECT why FROM pull_outcomes(p_pull_within_s := 300)").fetchall() == [
         ("the pull event came too late",)
     ]
 

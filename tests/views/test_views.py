@@ -250,8 +250,8 @@ def test_only_the_same_client_pays_where_the_address_is_known(con: duckdb.DuckDB
 def test_an_answer_after_the_window_does_not_pay(con: duckdb.DuckDBPyConnection) -> None:
     saw(con, "1 GET web 401 \n 3.001 GET web 200")
     assert outcomes(con) == ["refused"]
-    assert outcomes(con, "p_window_s := 2.001") == ["challenge"]
-    assert outcomes(con, "p_window_s := 5") == ["challenge"]
+    assert outcomes(con, "p_answer_within_s := 2.001") == ["challenge"]
+    assert outcomes(con, "p_answer_within_s := 5") == ["challenge"]
 
 
 def test_one_answer_pays_for_one_401_the_nearest_before_it(con: duckdb.DuckDBPyConnection) -> None:

@@ -47,7 +47,7 @@ class Attribution:
         calibration: how far the probabilities can be trusted, see `calibration.calibrate`.
         offsets: by how much the observer's clock is ahead of the others', see `clocks.offsets`.
         offset_s: by how much of it was corrected for.
-        window_s: for how long after its start a build was a candidate.
+        build_window_s: for how long after its start a build was a candidate.
     """
 
     evidence: Evidence
@@ -55,7 +55,7 @@ class Attribution:
     calibration: Calibration
     offsets: pl.DataFrame
     offset_s: float
-    window_s: float
+    build_window_s: float
 
     @cached_property
     def requests(self) -> pl.DataFrame:
@@ -231,7 +231,7 @@ class Attribution:
 def attribute(
     con: duckdb.DuckDBPyConnection,
     *,
-    window_s: float = 320,
+    build_window_s: float = 320,
     offset_s: float | None = None,
     observer: str | None = None,
     fetches: bool = False,
@@ -240,7 +240,7 @@ def attribute(
 
     Args:
         con: a connection to a case.
-        window_s: a build is a candidate for what came within so many seconds of its start.
+        build_window_s: a build is a candidate for what came within so many seconds of its start.
         offset_s: by how much the observer's clock is ahead of the builds'; None: as far as it can be told.
         observer: whose requests are counted, e.g. `mitmproxy`; GitHub's own log if the case has it.
         fetches: git fetches that got no 401 are attributed too, as golden images send them. They come with
@@ -259,22 +259,23 @@ def attribute(
         >>> round(found.workflows["share"].sum(), 6)
         1.0
     """
-    if not window_s >= 1:
+    if not build_window_s >= 1:
         raise CiforensicsError(
-            f"A window of {window_s} s holds no build.", hint="give window_s of 1 or more, e.g. 320."
+            f"A window of {build_window_s} s holds no build.",
+            hint="give build_window_s of 1 or more, e.g. 320.",
         )
     offsets = clocks.find_offsets(con, observer=observer)
     if offset_s is None:
         offset_s = _to_builds(offsets)
     found = evidence.gather(
-        con, window_s=int(window_s), offset_s=offset_s, observer=observer, fetches=fetches
+        con, build_window_s=int(build_window_s), offset_s=offset_s, observer=observer, fetches=fetches
     )
     if fetches:
         found = periods.followed(found)
     fit, checked = fit_model(found.problem), calibration.calibrate(found)
     if checked.temperature != 1:
         fit = calibration.tempered(found, fit, checked.temperature)
-    return Attribution(found, fit, checked, offsets, offset_s, window_s)
+    return Attribution(found, fit, checked, offsets, offset_s, build_window_s)
 
 
 def _to_builds(offsets: pl.DataFrame) -> float:

@@ -36,7 +36,7 @@ def sql(
     """Ask a case in SQL. It is opened read-only, and SQL cannot reach other files.
 
     `ciforensics sources` shows the tables. Views answer the usual questions: FROM case_overview, FROM
-    rejected_by_reason, FROM observed_requests, FROM unauthorized(p_window_s := 2), FROM migration().
+    rejected_by_reason, FROM observed_requests, FROM unauthorized(p_answer_within_s := 2), FROM migration().
     """
     if as_csv and as_json:
         raise typer.BadParameter("give --csv or --json, not both")

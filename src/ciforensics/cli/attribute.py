@@ -34,7 +34,7 @@ def attribute(
     workflows: Annotated[
         Path | None, typer.Option(help="FILE.parquet or FILE.csv: a row for each workflow.", metavar="FILE")
     ] = None,
-    window_s: Annotated[
+    build_window_s: Annotated[
         float, typer.Option(help="Seconds after its start in which a build can have sent a 401.")
     ] = 320,
     offset_s: Annotated[
@@ -56,7 +56,7 @@ def attribute(
         if path is not None and path.suffix not in _WRITERS:
             raise typer.BadParameter(f"{path}: give a name that ends in .parquet or .csv")
     with ci.connect(case) as con:
-        found = ci.attribute(con, window_s=window_s, offset_s=offset_s, observer=observer)
+        found = ci.attribute(con, build_window_s=build_window_s, offset_s=offset_s, observer=observer)
     if out is not None:
         _write(found.requests, out)
     if workflows is not None:

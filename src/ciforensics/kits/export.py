@@ -41,8 +41,9 @@ def all_kits() -> tuple[Kit, ...]:
         >>> [kit.name for kit in all_kits()]
         ['docker-events', 'docker-wrapper', 'golden-images', 'mitmproxy', 'scheduled-report', 'squid']
     """
-    packages = [each.name for each in pkgutil.iter_modules(ciforensics.kits.__path__) if each.ispkg]
-    return tuple(importlib.import_module(f"ciforensics.kits.{name}").KIT for name in sorted(packages))
+    names = sorted(each.name for each in pkgutil.iter_modules(ciforensics.kits.__path__) if each.ispkg)
+    packages = (importlib.import_module(f"ciforensics.kits.{name}") for name in names)
+    return tuple(package.KIT for package in packages if hasattr(package, "KIT"))
 
 
 def export(kit: str, folder: Path, *, settings: Mapping[str, str]) -> list[Path]:

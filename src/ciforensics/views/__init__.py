@@ -2,7 +2,7 @@
 
 A file opens with a comment, the question first, then the counting rule, and holds `CREATE OR REPLACE`
 statements. A table macro has a default for every parameter, and a view of the same name that takes them all:
-both `FROM unauthorized` and `FROM unauthorized(p_window_s := 5)` work. A macro that gives a value
+both `FROM unauthorized` and `FROM unauthorized(p_answer_within_s := 5)` work. A macro that gives a value
 (`is_chosen`) is for their conditions.
 """
 

@@ -95,7 +95,7 @@ def test_a_build_is_a_candidate_from_its_second_to_the_end_of_the_window(
 ) -> None:
     refused(con, 100.2)
     ran(con, started, "web/CI/7")
-    assert nearby(con, window_s=100) == ([] if lag is None else [("7", lag)])
+    assert nearby(con, build_window_s=100) == ([] if lag is None else [("7", lag)])
 
 
 @pytest.mark.parametrize(("duration_ms", "is_candidate"), [(None, True), (49_500.0, True), (48_900.0, False)])
@@ -293,7 +293,7 @@ def test_probabilities_of_a_401_sum_to_one_and_workflows_to_all_401s(con: duckdb
     refused(con, *seconds)
     for n, start in enumerate(starts):
         ran(con, start, f"repo-{n % 3}/CI/{n}")
-    found = attribute(con, window_s=60)
+    found = attribute(con, build_window_s=60)
     sums = found.requests.group_by("line_no").agg(pl.col("probability").sum())["probability"]
     assert sums.to_list() == pytest.approx([1.0] * len(seconds))
     assert found.workflows["requests"].sum() == pytest.approx(len(seconds))
@@ -343,7 +343,9 @@ def test_an_observer_that_saw_nothing_is_an_error_that_names_those_that_did(
         attribute(con, observer="mitmproxi")
 
 
-@pytest.mark.parametrize("window_s", [0, -1, float("nan")])
-def test_a_window_that_holds_no_time_is_an_error(con: duckdb.DuckDBPyConnection, window_s: float) -> None:
-    with pytest.raises(CiforensicsError, match="window_s of 1 or more"):
-        attribute(con, window_s=window_s)
+@pytest.mark.parametrize("build_window_s", [0, -1, float("nan")])
+def test_a_window_that_holds_no_time_is_an_error(
+    con: duckdb.DuckDBPyConnection, build_window_s: float
+) -> None:
+    with pytest.raises(CiforensicsError, match="build_window_s of 1 or more"):
+        attribute(con, build_window_s=build_window_s)

@@ -22,7 +22,7 @@ DAY = 24 * 3600
 
 
 def problem(
-    asked: list[tuple[int, int, int]], builds: list[tuple[int, int]], *, window_s: int = 320
+    asked: list[tuple[int, int, int]], builds: list[tuple[int, int]], *, build_window_s: int = 320
 ) -> Problem:
     """A day's requests (second, shard, outcome) and builds (second, task), with every edge in the window."""
     asked, builds = sorted(asked, key=lambda one: (one[1], one[0])), sorted(builds)
@@ -30,7 +30,7 @@ def problem(
         (request, build, second - start)
         for request, (second, _, _) in enumerate(asked)
         for build, (start, _) in enumerate(builds)
-        if 0 <= second - start <= window_s
+        if 0 <= second - start <= build_window_s
     ]
     seconds, shards, outcomes = np.array(asked).T
     request, build, lag = np.array(edges, dtype=np.int32).reshape(-1, 3).T
@@ -46,12 +46,12 @@ def problem(
         edge_factor=np.zeros(0, dtype=np.float32),
         task=np.array([task for _, task in builds], dtype=np.int32),
         exposure=np.ones(len(builds)),
-        life=np.full(len(builds), window_s, dtype=np.int32),
+        life=np.full(len(builds), build_window_s, dtype=np.int32),
         hours=np.full(24, 3600.0),
         n_shards=int(shards.max()) + 1,
         n_outcomes=int(outcomes.max()) + 1,
         n_tasks=max(task for _, task in builds) + 1,
-        bins=delays.Bins.up_to(window_s),
+        bins=delays.Bins.up_to(build_window_s),
     )
 
 

@@ -42,7 +42,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(fleet: Path) -> Evidence:
     with ci.connect(fleet / "case.duckdb") as con:
-        return evidence.gather(con, window_s=320, offset_s=0, observer=None)
+        return evidence.gather(con, build_window_s=320, offset_s=0, observer=None)
 
 
 @pytest.fixture(scope="module")
@@ -196,8 +196,8 @@ def test_a_burst_that_no_build_explains_is_far_off(found: Evidence) -> None:
 
 def test_a_window_that_cuts_the_delays_shows_as_late_mass(fleet: Path) -> None:
     with ci.connect(fleet / "case.duckdb") as con:
-        short = evidence.gather(con, window_s=40, offset_s=0, observer=None)
-        found = attribute(con, window_s=40, offset_s=0)
+        short = evidence.gather(con, build_window_s=40, offset_s=0, observer=None)
+        found = attribute(con, build_window_s=40, offset_s=0)
     late = checks(short, fit_model(short.problem)).late
     assert late > 0.03
     said = f"{100 * late:.1f} % of the delays are in the last tenth of the window of 40 s"

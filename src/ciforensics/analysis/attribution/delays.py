@@ -41,15 +41,15 @@ class Bins:
     edges: Ints
 
     @classmethod
-    def up_to(cls, window_s: int) -> Bins:
-        """Bins that hold 0 … `window_s`.
+    def up_to(cls, build_window_s: int) -> Bins:
+        """Bins that hold 0 … `build_window_s`.
 
         Example:
             >>> Bins.up_to(30).edges[-6:].tolist()
             [19, 21, 24, 27, 30, 34]
         """
         edges = [0]
-        while edges[-1] <= window_s:
+        while edges[-1] <= build_window_s:
             edges.append(max(edges[-1] + 1, round(edges[-1] * _GROWTH)))
         return cls(np.array(edges))
 

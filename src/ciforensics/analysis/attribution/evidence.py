@@ -88,7 +88,7 @@ class Evidence:
 def gather(
     con: duckdb.DuckDBPyConnection,
     *,
-    window_s: int,
+    build_window_s: int,
     offset_s: float,
     observer: str | None,
     fetches: bool = False,
@@ -97,7 +97,7 @@ def gather(
 
     Args:
         con: a connection to a case.
-        window_s: a build is a candidate for so many seconds after its start.
+        build_window_s: a build is a candidate for so many seconds after its start.
         offset_s: by how much the observer's clock is ahead of the builds'.
         observer: whose requests are counted.
         fetches: git fetches that got no 401 take part too; their outcome is `answered`.
@@ -125,8 +125,9 @@ def gather(
     # Not by con.sql(): with parameters it takes every value through Python, 3 s for 2 M rows.
     candidates = con.execute(
         "SELECT second, build_id::INTEGER AS build_id, lag_s::INTEGER AS lag_s FROM build_candidates("
-        "p_window_s := $1, p_offset_s := $2, p_observer := $3, p_fetches := $4) ORDER BY second, build_id",
-        [window_s, offset_s, observer, fetches],
+        "p_build_window_s := $1, p_offset_s := $2, p_observer := $3, p_fetches := $4) "
+        "ORDER BY second, build_id",
+        [build_window_s, offset_s, observer, fetches],
     ).fetchnumpy()
     request, build, lag = _edges(requests, builds, candidates)
     recorded = pl.DataFrame(con.sql("FROM observed_hours(p_observer := $1)", params=[observer]))
@@ -144,12 +145,12 @@ def gather(
         edge_factor=factors(con, requests, (request, build), told),
         task=builds["task"].to_numpy(),
         exposure=_exposure(builds, recorded, offset_s),
-        life=_life(builds, window_s, offset_s),
+        life=_life(builds, build_window_s, offset_s),
         hours=seconds,
         n_shards=requests["shard"].n_unique(),
         n_outcomes=requests["outcome_no"].n_unique(),
         n_tasks=len(tasks),
-        bins=Bins.up_to(window_s),
+        bins=Bins.up_to(build_window_s),
     )
     return Evidence(requests, builds, runs, tasks, hours, problem, candidates)
 
@@ -288,9 +289,9 @@ def _exposure(builds: pl.DataFrame, hours: pl.DataFrame, offset_s: float) -> NDA
     )
 
 
-def _life(builds: pl.DataFrame, window_s: int, offset_s: float) -> NDArray[np.int32]:
+def _life(builds: pl.DataFrame, build_window_s: int, offset_s: float) -> NDArray[np.int32]:
     """For how many seconds after its start a build is a candidate, as `views/build_candidates.sql` has it."""
     start, end = pl.col("ts").dt.epoch("s"), pl.col("to_ts").dt.epoch("s")
     rounded = math.ceil(offset_s) - math.floor(offset_s)
-    known = (end - start + rounded).fill_null(window_s).clip(0, window_s)
+    known = (end - start + rounded).fill_null(build_window_s).clip(0, build_window_s)
     return builds.select(known.cast(pl.Int32)).to_series().to_numpy()

@@ -133,7 +133,7 @@ def measure_progress(
     con: duckdb.DuckDBPyConnection,
     *,
     observer: str | None = None,
-    window_s: float = 320,
+    build_window_s: float = 320,
     sample: bool = False,
     draws: int = 20,
     seed: int = 0,
@@ -143,7 +143,7 @@ def measure_progress(
     Args:
         con: a connection to a case.
         observer: whose requests are counted, e.g. `mitmproxy`; GitHub's own log if the case has it.
-        window_s: a build is a candidate for what came within so many seconds of its start.
+        build_window_s: a build is a candidate for what came within so many seconds of its start.
         sample: the log is a sample of the requests, so that shares have an interval; else it is complete.
         draws: how often the senders are drawn from their probabilities, for the effect's interval.
         seed: the same seed draws the same.
@@ -154,7 +154,7 @@ def measure_progress(
         >>> found.regressions["ci_repo"].to_list()
         ['acme/billing']
     """
-    found = attribute(con, window_s=window_s, observer=observer, fetches=True)
+    found = attribute(con, build_window_s=build_window_s, observer=observer, fetches=True)
     fetches = Fetches.of(found.evidence, found.fit)
     paths = Paths.of(fetches)
     now = states.find_states(fetches, paths, pl.DataFrame(con.sql("FROM pinned_images")))

@@ -95,7 +95,8 @@ def calibrate(evidence: Evidence) -> Calibration:
     Example:
         >>> import ciforensics as ci
         >>> from ciforensics.analysis.attribution import evidence
-        >>> calibrate(evidence.gather(ci.connect(), window_s=320, offset_s=0, observer=None)).temperature
+        >>> gathered = evidence.gather(ci.connect(), build_window_s=320, offset_s=0, observer=None)
+        >>> calibrate(gathered).temperature
         1.0
     """
     blocks, flows = Blocks.of(evidence), Flows.of(evidence)

@@ -50,7 +50,7 @@ def _remarks(found: Attribution) -> Iterator[Sentence]:
             "{late:%} of the delays are in the last tenth of the window of {window:.0f} s: a longer one may "
             "find more.",
             late=late,
-            window=found.window_s,
+            window=found.build_window_s,
         )
     groups = builds["group"].drop_nulls().unique().sort().to_list()
     for group in groups[:_GROUPS]:
@@ -70,7 +70,7 @@ def _missing(found: Attribution) -> Iterator[Sentence]:
         yield say(
             "No build ran in the {window:.0f} s before any 401: the 401s are from {a} to {b}, the builds "
             "from {c} to {d}. Missing: logs of the same time, or the parameter offset_s if a clock is wrong.",
-            window=found.window_s,
+            window=found.build_window_s,
             a=requests["ts"].min(),
             b=requests["ts"].max(),
             c=builds["ts"].min(),

@@ -1,12 +1,12 @@
 -- Which pulls failed or hung?
 -- Each `docker pull` of the wrapper's log, `arrived`, `failed`, `no event` or `cannot tell`. An exit code decides where
 -- there is one. Else docker's pull event of the same image must follow on the same runner, or in the same run where the
--- wrapper names no runner, within `p_window_s`; one event speaks for one pull, the nearest without one before it (brackets,
+-- wrapper names no runner, within `p_pull_within_s`; one event speaks for one pull, the nearest without one before it (brackets,
 -- as in `unauthorized`). Where the log does not name the image, any pull event does. A pull without such an event failed or
 -- hung (`no event`) only where docker's events are known to cover place and time: they hold image events of this run, this
 -- runner or another one of its scale set (same name up to Kubernetes' five last characters), in files whose events begin before
 -- the pull and go on for the window after it. All else `cannot tell`; `why` says which.
-CREATE OR REPLACE MACRO pull_outcomes(p_window_s := 600, p_repos := '') AS TABLE
+CREATE OR REPLACE MACRO pull_outcomes(p_pull_within_s := 600, p_repos := '') AS TABLE
 WITH image_events AS (
     SELECT DISTINCT file_id, regexp_replace(pod, '-[a-z0-9]{5}$', '') AS runners, run_id
     FROM docker_events
@@ -86,19 +86,19 @@ SELECT
     source, file_id, line_no, ts, ci_repo, workflow, job, run_id, runner, registry, image, image_tag, image_digest, exit_code,
     CASE
         WHEN exit_code <> 0 THEN 'failed'
-        WHEN exit_code = 0 OR event_after_s <= p_window_s THEN 'arrived'
-        WHEN place IS NULL OR ts IS NULL OR ts < first_ts OR ts + INTERVAL 1 SECOND * p_window_s > last_ts THEN 'cannot tell'
+        WHEN exit_code = 0 OR event_after_s <= p_pull_within_s THEN 'arrived'
+        WHEN place IS NULL OR ts IS NULL OR ts < first_ts OR ts + INTERVAL 1 SECOND * p_pull_within_s > last_ts THEN 'cannot tell'
         ELSE 'no event'
     END AS outcome,
     CASE
         WHEN exit_code > 128 THEN 'ended by a signal: cancelled, or killed while it hung'
         WHEN exit_code IS NOT NULL THEN 'exit code'
-        WHEN event_after_s <= p_window_s THEN 'pull event'
+        WHEN event_after_s <= p_pull_within_s THEN 'pull event'
         WHEN place IS NULL AND run_id IS NULL AND runner IS NULL THEN 'the log names neither runner nor run'
         WHEN place IS NULL THEN 'no docker events of its runner'
         WHEN ts IS NULL THEN 'no time'
         WHEN ts < first_ts THEN 'before docker events begin'
-        WHEN ts + INTERVAL 1 SECOND * p_window_s > last_ts THEN 'docker events end too soon after it'
+        WHEN ts + INTERVAL 1 SECOND * p_pull_within_s > last_ts THEN 'docker events end too soon after it'
         WHEN event_after_s IS NOT NULL THEN 'the pull event came too late'
         ELSE 'no pull event'
     END AS why,

@@ -1,6 +1,6 @@
 -- What became of each 401?
 -- `challenge`: the next answer to the same method, url, user agent and client address that is no 401 came
--- within `p_window_s` seconds; one answer pays for one 401, the nearest unpaid one before it. `refused`: no
+-- within `p_answer_within_s` seconds; one answer pays for one 401, the nearest unpaid one before it. `refused`: no
 -- such answer. `bad_credentials`: any 401 of an API. `unknown`: the file shows nothing but 401s, or the row
 -- has no time. At equal times file order counts if the file is in order, else 401s come first. `p_reversed`
 -- reads the same sequence backwards: the pairs that it makes are chance.
@@ -10,7 +10,7 @@
 -- row of its level. An answer that comes too late for the nearest comes too late for all before it, so the
 -- window is checked last. The order is total, as all three windows must see the same one: records glued on
 -- one line share a place.
-CREATE OR REPLACE MACRO unauthorized(p_window_s := 2, p_observer := NULL, p_reversed := false) AS TABLE
+CREATE OR REPLACE MACRO unauthorized(p_answer_within_s := 2, p_observer := NULL, p_reversed := false) AS TABLE
 WITH keys AS (
     SELECT method, url, user_agent, client_ip, row_number() OVER () AS key
     FROM (
@@ -67,7 +67,7 @@ judged AS (
         CASE
             WHEN service = 'api' THEN 'bad_credentials'
             WHEN step = 0 THEN 'unknown'
-            WHEN abs(date_diff('microsecond', ts, next_ts)) <= p_window_s * 1000000 THEN 'challenge'
+            WHEN abs(date_diff('microsecond', ts, next_ts)) <= p_answer_within_s * 1000000 THEN 'challenge'
             ELSE 'refused'
         END AS outcome
     FROM partners

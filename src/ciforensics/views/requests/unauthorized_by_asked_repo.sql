@@ -1,7 +1,7 @@
 -- Which repositories were asked for when the answer was 401?
 -- 401s by the repository in the URL, which is not the one whose workflow asked, most first; NULL: the URL
 -- names none. Outcomes as in `unauthorized`; `share` is of all 401s.
-CREATE OR REPLACE MACRO unauthorized_by_asked_repo(p_window_s := 2, p_observer := NULL) AS TABLE
+CREATE OR REPLACE MACRO unauthorized_by_asked_repo(p_answer_within_s := 2, p_observer := NULL) AS TABLE
 SELECT
     asked_repo, count(*) AS requests,
     count(*) FILTER (WHERE outcome = 'challenge') AS challenges,
@@ -10,6 +10,6 @@ SELECT
     count(*) FILTER (WHERE outcome = 'unknown') AS unknown,
     count(*) / sum(count(*)) OVER () AS share,
     min(ts) AS first_ts, max(ts) AS last_ts
-FROM unauthorized(p_window_s := p_window_s, p_observer := p_observer)
+FROM unauthorized(p_answer_within_s := p_answer_within_s, p_observer := p_observer)
 GROUP BY asked_repo
 ORDER BY requests DESC, asked_repo;

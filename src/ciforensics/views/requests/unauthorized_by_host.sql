@@ -1,6 +1,6 @@
 -- Which hosts answered with 401?
 -- 401s by host, most first; NULL: the log had no URL. Outcomes as in `unauthorized`; `share` is of all 401s.
-CREATE OR REPLACE MACRO unauthorized_by_host(p_window_s := 2, p_observer := NULL) AS TABLE
+CREATE OR REPLACE MACRO unauthorized_by_host(p_answer_within_s := 2, p_observer := NULL) AS TABLE
 SELECT
     host, count(*) AS requests,
     count(*) FILTER (WHERE outcome = 'challenge') AS challenges,
@@ -9,6 +9,6 @@ SELECT
     count(*) FILTER (WHERE outcome = 'unknown') AS unknown,
     count(*) / sum(count(*)) OVER () AS share,
     min(ts) AS first_ts, max(ts) AS last_ts
-FROM unauthorized(p_window_s := p_window_s, p_observer := p_observer)
+FROM unauthorized(p_answer_within_s := p_answer_within_s, p_observer := p_observer)
 GROUP BY host
 ORDER BY requests DESC, host;

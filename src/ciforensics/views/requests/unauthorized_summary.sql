@@ -1,7 +1,7 @@
 -- How many requests got a 401, and what became of these?
 -- One row: all requests of the observer, its 401s and their share, and the 401s by outcome (see `unauthorized`). No row
 -- where there are no requests.
-CREATE OR REPLACE MACRO unauthorized_summary(p_window_s := 2, p_observer := NULL) AS TABLE
+CREATE OR REPLACE MACRO unauthorized_summary(p_answer_within_s := 2, p_observer := NULL) AS TABLE
 SELECT
     r.requests, r.unauthorized, r.unauthorized / r.requests AS share,
     o.challenges, o.refused, o.bad_credentials, o.unknown
@@ -15,6 +15,6 @@ CROSS JOIN (
         count(*) FILTER (WHERE outcome = 'refused') AS refused,
         count(*) FILTER (WHERE outcome = 'bad_credentials') AS bad_credentials,
         count(*) FILTER (WHERE outcome = 'unknown') AS unknown
-    FROM unauthorized(p_window_s := p_window_s, p_observer := p_observer)
+    FROM unauthorized(p_answer_within_s := p_answer_within_s, p_observer := p_observer)
 ) AS o
 WHERE r.requests > 0;
