@@ -23,6 +23,9 @@ from ciforensics.tables import TABLES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+SAMPLES = sorted((Path(__file__).parents[1] / "samples").glob("*.*"))
+"""Of logs that no made-up fleet writes: `SOURCE.EXTENSION`, three records or more."""
+
 OPTIONS = {"source": None, "mapping": None, "timezone": None}
 
 GIT = "https://github.com/acme/web.git"
@@ -90,6 +93,7 @@ SEEDS: dict[str, str] = {
     "pods": json.dumps({"apiVersion": "v1", "items": [POD, POD], "kind": "List"}, indent=4),
     "pods watched": "\n".join(json.dumps({"type": "ADDED", "object": POD}, indent=4) for _ in range(3)),
 }  # fmt: skip
+SEEDS |= {path.name: path.read_text("utf-8") for path in SAMPLES}
 
 
 def parts(data: bytes, seed: str) -> tuple[list[stream.Batch], list[load.Prepared]]:
@@ -197,14 +201,9 @@ def test_the_line_that_a_source_shows_in_its_docstring_loads(log: Source, tmp_pa
 @pytest.mark.parametrize("log", all_sources(), ids=lambda log: log.name)
 def test_a_source_has_a_sample_that_only_it_recognises(log: Source) -> None:
     with ci.connect() as con:
-        [(rows,)] = con.execute(
-            "SELECT coalesce(sum(rows), 0) FROM files WHERE source = ?", [log.name]
-        ).fetchall()
-        assert rows > 0
-        paths = [
-            Path(path)
-            for (path,) in con.execute("SELECT path FROM files WHERE source = ?", [log.name]).fetchall()
-        ]
+        rows = con.execute("SELECT path FROM files WHERE source = ? AND rows > 0", [log.name]).fetchall()
+    paths = [Path(path) for (path,) in rows] + [path for path in SAMPLES if path.stem == log.name]
+    assert paths, f"a sample is missing: tests/samples/{log.name}.jsonl or the like"
     for path in paths:
         with unpack.open_content(path, limit=unpack.MAX_UNCOMPRESSED) as (content, _, _):
             head = content.read(1 << 18)
