@@ -1,0 +1,53 @@
+"""docs/architecture.md is the plan of the house as it stands."""
+
+from __future__ import annotations
+
+import html
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import ciforensics
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = Path(ciforensics.__file__).parent
+PLAN = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+
+
+def test_every_room_is_in_the_plan_and_the_plan_has_no_room_that_is_gone() -> None:
+    table = PLAN.partition("## The rooms")[2].partition("\n## ")[0]
+    named = {
+        name.rstrip("/")
+        for cell in re.findall(r"^\| (.*?) \|", table, re.M)
+        for name in re.findall(r"`(.+?)`", cell)
+    }
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and any(path.glob("*.py"))}
+    modules = {path.name for path in PACKAGE.glob("*.py")} - {"__init__.py"}
+    assert rooms | modules <= {name.split("/")[0] for name in named}
+    assert [
+        name
+        for name in named
+        if name and not (PACKAGE / name).exists() and not (PACKAGE / "analysis" / name).exists()
+    ] == []
+
+
+def test_the_picture_of_the_imports_is_what_the_code_imports() -> None:
+    linter = Path(sys.executable).with_name("import-linter")
+    drawn = subprocess.run(
+        [linter, "drawgraph", "ciforensics"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    imports = re.findall(r'"\.(\w+)" ->\s+"\.(\w+)"', drawn.stdout)
+    assert imports
+    picture = html.unescape((ROOT / "docs" / "imports.svg").read_text("utf-8"))
+    assert sorted(re.findall(r"<title>\.(\w+)->\.(\w+)</title>", picture)) == sorted(imports)
+
+
+def test_no_folder_holds_more_modules_than_one_can_see_at_a_glance() -> None:
+    folders = [PACKAGE, *(path for path in PACKAGE.rglob("*") if path.is_dir())]
+    crowded = {
+        folder.name: len(files)
+        for folder in folders
+        if len(files := [*folder.glob("*.py"), *folder.glob("*.sql")]) > 15
+    }
+    assert crowded == {}
