@@ -19,7 +19,7 @@ def test_every_room_is_in_the_plan_and_the_plan_has_no_room_that_is_gone() -> No
     table = PLAN.partition("## The rooms")[2].partition("\n## ")[0]
     named = {
         name.rstrip("/")
-        for cell in re.findall(r"^\| (.*?) \|", table, re.M)
+        for cell in re.findall(r"^\| (.*?) \|", table, re.MULTILINE)
         for name in re.findall(r"`(.+?)`", cell)
     }
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and any(path.glob("*.py"))}
@@ -30,6 +30,12 @@ def test_every_room_is_in_the_plan_and_the_plan_has_no_room_that_is_gone() -> No
         for name in named
         if name and not (PACKAGE / name).exists() and not (PACKAGE / "analysis" / name).exists()
     ] == []
+
+
+def test_the_map_in_the_readme_shows_every_room() -> None:
+    where = (ROOT / "README.md").read_text("utf-8").partition("## Where things are")[2]
+    named = {name.removeprefix("src/ciforensics/") for name in re.findall(r"`([\w./]+)`", where)}
+    assert {path.name for path in PACKAGE.iterdir() if any(path.glob("*.py"))} <= named
 
 
 def test_the_picture_of_the_imports_is_what_the_code_imports() -> None:
