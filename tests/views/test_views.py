@@ -175,6 +175,18 @@ def test_a_file_opens_with_its_question_and_a_counting_rule(question: views.Ques
     )
 
 
+@pytest.mark.parametrize(
+    ("rule", "macros"),
+    [
+        ("'git-receive-pack'", {"is_git"}),
+        ("1970-01-01", {"unix_seconds", "unix_micros"}),
+        ("CAST(p_bucket AS INTERVAL)", {"interval_micros"}),
+    ],
+)
+def test_what_several_questions_need_stands_in_one_macro(rule: str, macros: set[str]) -> None:
+    assert {question.name for question in views.questions() if rule in question.text} == macros
+
+
 def test_views_and_macros_carry_their_question_as_a_comment(con: duckdb.DuckDBPyConnection) -> None:
     views.install(con)
     for catalogue in ("duckdb_views() WHERE view_name", "duckdb_functions() WHERE function_name"):

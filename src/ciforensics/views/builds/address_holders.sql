@@ -5,7 +5,7 @@ CREATE OR REPLACE MACRO address_holders(p_observer := NULL, p_fetches := false) 
 WITH asked AS (
     SELECT DISTINCT ts, client_ip
     FROM observed_requests(p_observer := p_observer)
-    WHERE (status = 401 OR p_fetches AND service IN ('git-upload-pack', 'git-receive-pack')) AND ts IS NOT NULL
+    WHERE (status = 401 OR p_fetches AND is_git(service)) AND ts IS NOT NULL
         AND client_ip IS NOT NULL
 ),
 span AS (
@@ -28,14 +28,11 @@ holds AS (
 ),
 -- Stretches of ten minutes make the search an equi-join.
 stretches AS (
-    SELECT h.*, unnest(generate_series(
-        date_diff('second', TIMESTAMP '1970-01-01 00:00:00', from_ts) // 600,
-        date_diff('second', TIMESTAMP '1970-01-01 00:00:00', to_ts) // 600
-    )) AS stretch
+    SELECT h.*, unnest(generate_series(unix_seconds(from_ts) // 600, unix_seconds(to_ts) // 600)) AS stretch
     FROM holds AS h
 )
 SELECT a.ts, a.client_ip, h.pod, h.ci_repo, h.workflow, h.job, h.run_id
 FROM asked AS a
 JOIN stretches AS h ON h.client_ip = a.client_ip
-    AND h.stretch = date_diff('second', TIMESTAMP '1970-01-01 00:00:00', a.ts) // 600
+    AND h.stretch = unix_seconds(a.ts) // 600
     AND a.ts BETWEEN h.from_ts AND h.to_ts;

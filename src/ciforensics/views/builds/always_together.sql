@@ -11,7 +11,7 @@ WITH tasks AS (
     GROUP BY ci_repo, workflow, job
 ),
 starts AS (
-    SELECT t.task, b.build_id, date_diff('second', TIMESTAMP '1970-01-01 00:00:00', b.ts) AS second
+    SELECT t.task, b.build_id, unix_seconds(b.ts) AS second
     FROM builds AS b
     JOIN tasks AS t ON t.ci_repo IS NOT DISTINCT FROM b.ci_repo AND t.workflow IS NOT DISTINCT FROM b.workflow
         AND t.job IS NOT DISTINCT FROM b.job

@@ -4,14 +4,13 @@
 -- observer's clock ahead of the builds'.
 CREATE OR REPLACE MACRO build_candidates(p_build_window_s := 320, p_offset_s := 0, p_observer := NULL, p_fetches := false) AS TABLE
 WITH seconds AS (
-    SELECT DISTINCT date_diff('second', TIMESTAMP '1970-01-01 00:00:00', ts) AS second
+    SELECT DISTINCT unix_seconds(ts) AS second
     FROM observed_requests(p_observer := p_observer)
-    WHERE (status = 401 OR p_fetches AND service IN ('git-upload-pack', 'git-receive-pack')) AND ts IS NOT NULL
+    WHERE (status = 401 OR p_fetches AND is_git(service)) AND ts IS NOT NULL
 ),
 spans AS (
-    SELECT build_id,
-        date_diff('second', TIMESTAMP '1970-01-01 00:00:00', ts) + floor(p_offset_s)::BIGINT AS from_s,
-        date_diff('second', TIMESTAMP '1970-01-01 00:00:00', to_ts) + ceil(p_offset_s)::BIGINT AS to_s
+    SELECT build_id, unix_seconds(ts) + floor(p_offset_s)::BIGINT AS from_s,
+        unix_seconds(to_ts) + ceil(p_offset_s)::BIGINT AS to_s
     FROM builds
 ),
 -- A build can match in its own stretch of p_build_window_s seconds and in the next: an equi-join, not a range join.

@@ -11,10 +11,10 @@ WITH nearest AS (
     WHERE lag_s = least
 ),
 asked AS (
-    SELECT date_diff('second', TIMESTAMP '1970-01-01 00:00:00', ts) AS second, count(*) AS requests
+    SELECT unix_seconds(ts) AS second, count(*) AS requests
     FROM observed_requests(p_observer := p_observer)
     WHERE status = 401
-    GROUP BY date_diff('second', TIMESTAMP '1970-01-01 00:00:00', ts)
+    GROUP BY unix_seconds(ts)
 )
 SELECT b.ci_repo, b.workflow, sum(a.requests * coalesce(n.part, 1.0)) AS requests
 FROM asked AS a

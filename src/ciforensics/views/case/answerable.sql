@@ -23,7 +23,7 @@ held AS (
         (SELECT count(*) FROM docker_events) > 0 AS docker_events,
         (SELECT count(run_id) FROM docker_events) > 0 AS events_of_runs,
         (SELECT count(*) FROM tunnels) > 0 AS tunnelled,
-        (SELECT count(*) FROM store.urls WHERE service IN ('git-upload-pack', 'git-receive-pack')) > 0 AS git,
+        (SELECT count(*) FROM store.urls WHERE is_git(service)) > 0 AS git,
         (SELECT count(*) FROM store.user_agents WHERE client IS NOT NULL) > 0 AS clients,
         (SELECT count(*) FROM invocations WHERE orchestration_id IS NOT NULL) > 0
             AND (SELECT count(orchestration_id) FROM requests) > 0 AS orchestrations,

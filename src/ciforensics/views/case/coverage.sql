@@ -6,8 +6,7 @@ SELECT
     source, make_timestamp(bucket_no * bucket_us) AS bucket, make_timestamp((bucket_no + 1) * bucket_us) AS bucket_end,
     count(*) AS rows
 FROM (
-    SELECT m.source, b.bucket_us,
-        date_diff('microsecond', TIMESTAMP '1970-01-01 00:00:00', m.ts) // b.bucket_us AS bucket_no
+    SELECT m.source, b.bucket_us, unix_micros(m.ts) // b.bucket_us AS bucket_no
     FROM moments AS m
     CROSS JOIN span_buckets AS b
     WHERE b.source IS NULL

@@ -7,9 +7,8 @@ UNION
 SELECT h.source, make_timestamp(h.bucket_no * h.bucket_us), make_timestamp((h.bucket_no + 1) * h.bucket_us)
 FROM (
     SELECT s.source, b.bucket_us, unnest(generate_series(
-        date_diff('microsecond', TIMESTAMP '1970-01-01 00:00:00', greatest(s.from_ts, b.first_ts)) // b.bucket_us,
-        date_diff('microsecond', TIMESTAMP '1970-01-01 00:00:00', least(coalesce(s.to_ts, b.last_ts), b.last_ts))
-            // b.bucket_us
+        unix_micros(greatest(s.from_ts, b.first_ts)) // b.bucket_us,
+        unix_micros(least(coalesce(s.to_ts, b.last_ts), b.last_ts)) // b.bucket_us
     )) AS bucket_no
     FROM (
         SELECT source, started_at AS from_ts, completed_at AS to_ts FROM jobs WHERE completed_at IS NOT NULL

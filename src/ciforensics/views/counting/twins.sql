@@ -29,7 +29,7 @@ candidates AS (
 ),
 events AS NOT MATERIALIZED (
     SELECT file_id, line_no, ended, alike, user_agent, client_ip, ts_resolution_ms,
-        CAST(hash(alike, date_diff('second', TIMESTAMP '1970-01-01 00:00:00', ended) // 300) >> 1 AS BIGINT) AS unit
+        CAST(hash(alike, unix_seconds(ended) // 300) >> 1 AS BIGINT) AS unit
     FROM (
         SELECT r.file_id, r.line_no,
             CASE r.ts_kind WHEN 'start' THEN r.ts + INTERVAL 1 MILLISECOND * coalesce(r.duration_ms, 0) ELSE r.ts END

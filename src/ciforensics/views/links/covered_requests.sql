@@ -4,9 +4,7 @@
 CREATE OR REPLACE MACRO covered_requests(p_observer := NULL) AS TABLE
 WITH asked AS (
     SELECT
-        make_timestamp(
-            date_diff('microsecond', TIMESTAMP '1970-01-01 00:00:00', r.ts) // b.bucket_us * b.bucket_us
-        ) AS bucket,
+        make_timestamp(unix_micros(r.ts) // b.bucket_us * b.bucket_us) AS bucket,
         count(*) AS requests, count(*) FILTER (WHERE r.status = 401) AS unauthorized
     FROM observed_requests(p_observer := p_observer) AS r
     JOIN span_buckets AS b ON b.source IS NULL

@@ -6,7 +6,7 @@ CREATE OR REPLACE MACRO exact_keys(p_observer := NULL, p_fetches := false) AS TA
 WITH asked AS (
     SELECT DISTINCT ts, client_ip, orchestration_id
     FROM observed_requests(p_observer := p_observer)
-    WHERE (status = 401 OR p_fetches AND service IN ('git-upload-pack', 'git-receive-pack')) AND ts IS NOT NULL
+    WHERE (status = 401 OR p_fetches AND is_git(service)) AND ts IS NOT NULL
         AND (client_ip IS NOT NULL OR orchestration_id IS NOT NULL)
 ),
 -- Clients replace what may not stand in a user agent by `_`.

@@ -31,9 +31,7 @@ judged AS (
     LEFT JOIN shared AS q ON q.key = 'request_id' AND q.value = r.request_id
     LEFT JOIN lasting AS t ON t.source = r.source
     LEFT JOIN span_buckets AS b ON b.source IS NULL
-    LEFT JOIN busy AS c ON c.bucket = make_timestamp(
-        date_diff('microsecond', TIMESTAMP '1970-01-01 00:00:00', r.ts) // b.bucket_us * b.bucket_us
-    )
+    LEFT JOIN busy AS c ON c.bucket = make_timestamp(unix_micros(r.ts) // b.bucket_us * b.bucket_us)
 )
 SELECT source, file_id, line_no, ts,
     CASE

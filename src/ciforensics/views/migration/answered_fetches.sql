@@ -10,5 +10,5 @@ JOIN git_classes AS g
     AND g.client_tag IS NOT DISTINCT FROM r.client_tag
 ANTI JOIN unauthorized(p_observer := p_observer) AS u
     ON u.paid_by_file_id = r.file_id AND u.paid_by_line_no = r.line_no
-WHERE r.service IN ('git-upload-pack', 'git-receive-pack') AND coalesce(r.method, 'GET') = 'GET'
-    AND r.path LIKE '%/info/refs' AND r.status <> 401 AND g.class NOT IN ('other clients', 'checkout');
+WHERE is_git(r.service) AND coalesce(r.method, 'GET') = 'GET' AND r.path LIKE '%/info/refs'
+    AND r.status <> 401 AND g.class NOT IN ('other clients', 'checkout');

@@ -9,7 +9,7 @@ FROM (
     SELECT client, client_version, client_tag, count(*) AS requests,
         count(*) FILTER (WHERE status = 401) AS unauthorized, min(ts) AS first_ts, max(ts) AS last_ts
     FROM observed_requests(p_observer := p_observer)
-    WHERE service IN ('git-upload-pack', 'git-receive-pack')
+    WHERE is_git(service)
     GROUP BY client, client_version, client_tag
 ) AS counted
 JOIN git_classes AS g

@@ -7,12 +7,12 @@ SELECT
     class, sum(requests)::BIGINT AS requests, sum(unauthorized)::BIGINT AS unauthorized,
     sum(unauthorized) / sum(requests) AS unauthorized_share
 FROM (
-    SELECT b.bucket_us, date_diff('microsecond', TIMESTAMP '1970-01-01 00:00:00', r.ts) // b.bucket_us AS bucket_no,
+    SELECT b.bucket_us, unix_micros(r.ts) // b.bucket_us AS bucket_no,
         r.client, r.client_version, r.client_tag,
         count(*) AS requests, count(*) FILTER (WHERE r.status = 401) AS unauthorized
     FROM observed_requests(p_observer := p_observer) AS r
     CROSS JOIN observer_bucket(p_observer := p_observer, p_bucket := p_bucket) AS b
-    WHERE r.service IN ('git-upload-pack', 'git-receive-pack')
+    WHERE is_git(r.service)
     GROUP BY ALL
 ) AS counted
 JOIN git_classes AS g

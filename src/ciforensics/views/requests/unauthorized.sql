@@ -22,8 +22,7 @@ WITH keys AS (
 steps AS (
     SELECT
         r.*, k.key, f.only_401,
-        date_diff('microsecond', TIMESTAMP '1970-01-01 00:00:00', r.ts) * CASE WHEN p_reversed THEN -1 ELSE 1 END
-            AS instant,
+        unix_micros(r.ts) * CASE WHEN p_reversed THEN -1 ELSE 1 END AS instant,
         r.file_id * CASE WHEN p_reversed THEN -1 ELSE 1 END AS file_place,
         CASE WHEN f.in_order THEN 0 WHEN (r.status = 401) = p_reversed THEN 1 ELSE 0 END AS late,
         r.line_no * CASE WHEN p_reversed THEN -1 ELSE 1 END AS place,

@@ -6,8 +6,7 @@ SELECT
     make_timestamp(bucket_no * bucket_us) AS bucket, make_timestamp((bucket_no + 1) * bucket_us) AS bucket_end,
     outcome, count(*) AS requests
 FROM (
-    SELECT u.outcome, b.bucket_us,
-        date_diff('microsecond', TIMESTAMP '1970-01-01 00:00:00', u.ts) // b.bucket_us AS bucket_no
+    SELECT u.outcome, b.bucket_us, unix_micros(u.ts) // b.bucket_us AS bucket_no
     FROM unauthorized(p_answer_within_s := p_answer_within_s, p_observer := p_observer) AS u
     CROSS JOIN observer_bucket(p_observer := p_observer, p_bucket := p_bucket) AS b
 ) AS numbered

@@ -9,18 +9,10 @@ SELECT
     CAST(sum(bytes_down) AS BIGINT) AS bytes_down
 FROM (
     SELECT t.route, t.registry, t.bytes_up, t.bytes_down, w.bucket_us,
-        date_diff('microsecond', TIMESTAMP '1970-01-01 00:00:00', t.ts) // w.bucket_us AS bucket_no
+        unix_micros(t.ts) // w.bucket_us AS bucket_no
     FROM traffic(p_mirror := p_mirror) AS t
     JOIN (
-        SELECT source,
-            coalesce(
-                date_diff(
-                    'microsecond', TIMESTAMP '2000-01-01 00:00:00',
-                    TIMESTAMP '2000-01-01 00:00:00' + CAST(p_bucket AS INTERVAL)
-                ),
-                bucket_us
-            ) AS bucket_us
-        FROM span_buckets
+        SELECT source, coalesce(interval_micros(p_bucket), bucket_us) AS bucket_us FROM span_buckets
     ) AS w ON w.source = t.source
     WHERE t.ts IS NOT NULL
 ) AS numbered

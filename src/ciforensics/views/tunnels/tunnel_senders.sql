@@ -13,8 +13,8 @@ span AS (
 -- Stretches of ten minutes make the search an equi-join.
 stretches AS (
     SELECT h.*, unnest(generate_series(
-        date_diff('second', TIMESTAMP '1970-01-01 00:00:00', greatest(h.from_ts, s.first_ts)) // 600,
-        date_diff('second', TIMESTAMP '1970-01-01 00:00:00', least(coalesce(h.to_ts, s.last_ts), s.last_ts)) // 600
+        unix_seconds(greatest(h.from_ts, s.first_ts)) // 600,
+        unix_seconds(least(coalesce(h.to_ts, s.last_ts), s.last_ts)) // 600
     )) AS stretch
     FROM pod_holds AS h
     CROSS JOIN span AS s
@@ -28,7 +28,7 @@ holders AS (
         count(DISTINCT h.workflow) AS workflows, count(DISTINCT h.job) AS jobs, count(DISTINCT h.run_id) AS runs
     FROM ends AS e
     JOIN stretches AS h ON h.client_ip = e.client_ip
-        AND h.stretch = date_diff('second', TIMESTAMP '1970-01-01 00:00:00', e.ts) // 600
+        AND h.stretch = unix_seconds(e.ts) // 600
         AND h.from_ts <= e.ts AND (h.to_ts IS NULL OR e.ts < h.to_ts)
         AND (e.pod IS NULL OR h.pod = e.pod)
     GROUP BY e.ts, e.client_ip, e.pod
