@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ import pytest
 import zstandard
 
 import ciforensics as ci
+from ciforensics import views
 from ciforensics.case import identify, store, stream
 from ciforensics.tables import EVIDENCE
 
@@ -275,10 +277,60 @@ def test_an_older_case_gets_this_versions_views_when_it_is_opened(tmp_path: Path
     log, case = tmp_path / "docker.log", tmp_path / "case.duckdb"
     log.write_text(lines(0, 3))
     ci.ingest([log], case=case)
-    with duckdb.connect(case) as con:
-        con.execute("UPDATE store.meta SET version = '0.0.1'; DROP VIEW case_overview")
+    with duckdb.connect(case) as con:  # as version 0.2.0 wrote it, without a table that came later
+        con.execute("ALTER TABLE store.meta DROP COLUMN made_of; ALTER TABLE store.meta DROP COLUMN views")
+        con.execute("DROP VIEW case_overview; DROP TABLE base_images; CREATE VIEW mine AS FROM invocations")
     with ci.connect(case) as con:
         assert con.execute("SELECT count(*) FROM case_overview").fetchone() == (1,)
+        assert con.execute("SELECT count(*) FROM base_images").fetchone() == (0,)
+        assert con.execute("SELECT count(*) FROM mine").fetchone() == (3,)
+    before = case.stat()
+    ci.connect(case).close()
+    assert case.stat() == before
+
+
+def with_edited_sql(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if somebody had edited one question and deleted another."""
+    kept = [question for question in views.questions() if question.name != "gaps"]
+    edited = "-- How many files?\nCREATE OR REPLACE VIEW case_overview AS SELECT count(*) AS n FROM files"
+    changed = [
+        replace(question, text=edited) if question.name == "case_overview" else question for question in kept
+    ]
+    monkeypatch.setattr(views, "questions", lambda: tuple(changed))
+
+
+def test_edited_sql_arrives_in_a_case_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, case = tmp_path / "docker.log", tmp_path / "case.duckdb"
+    log.write_text(lines(0, 3))
+    ci.ingest([log], case=case)
+    with_edited_sql(monkeypatch)
+    with ci.connect(case) as con:
+        assert con.execute("FROM case_overview").fetchall() == [(1,)]
+        with pytest.raises(duckdb.CatalogException, match="gaps"):
+            con.execute("FROM gaps")
+    monkeypatch.undo()
+    log.write_text(lines(0, 3))
+    ci.ingest([log], case=case)  # nothing new, and still the views are those of this installation
+    with duckdb.connect(case, read_only=True) as con:
+        assert con.execute("SELECT rows FROM case_overview").fetchall() == [(3,)]
+        con.execute("FROM gaps")
+
+
+def test_edited_sql_arrives_for_those_who_cannot_write_the_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, case = tmp_path / "docker.log", tmp_path / "case.duckdb"
+    log.write_text(lines(0, 3))
+    ci.ingest([log], case=case)
+    lock = tmp_path / "case.duckdb.lock"
+    lock.unlink(missing_ok=True)
+    lock.mkdir()  # stops root as well, where a read-only folder would not
+    before = case.read_bytes()
+    with_edited_sql(monkeypatch)
+    with ci.connect(case) as con:
+        assert con.execute("FROM evidence.case_overview").fetchall() == [(1,)]
+        assert con.execute("SELECT count(*) FROM invocations").fetchall() == [(3,)]
+    assert case.read_bytes() == before
 
 
 def test_a_file_that_is_no_case_is_refused_with_a_sentence(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ciforensics.case import store
 from ciforensics.case.intake import ingest
 from ciforensics.errors import CiforensicsError
-from ciforensics.shipped import __version__, shipped
+from ciforensics.shipped import shipped
 
 if TYPE_CHECKING:
     import duckdb
@@ -43,12 +43,7 @@ def connect(case: str | os.PathLike[str] = "", *, external_access: bool = True) 
         raise CiforensicsError(
             f"No case at {path}.", hint=f"make one with `ciforensics ingest LOGS --case {path}`."
         )
-    con = store.attach(path)
-    if store.check_version(con, path) != __version__:
-        con.close()
-        with store.writing(path):
-            pass  # an older version's case: opening it to write rebuilds the views
-        con = store.attach(path)
+    con = store.open_current(path)
     if not external_access:
         con.execute("SET enable_external_access = false; SET lock_configuration = true")
     return con

@@ -73,8 +73,7 @@ def time_range(case: Path, *, since: str, until: str) -> Range | None:
 
 
 def _span(case: Path) -> tuple[datetime, datetime]:
-    with store.attach(case) as con:
-        store.check_version(con, case)
+    with store.open_current(case) as con:
         seen = con.execute(
             "SELECT min(ts), max(ts) FROM (SELECT ts FROM store.requests UNION ALL SELECT ts FROM tunnels "
             "UNION ALL SELECT ts FROM docker_events UNION ALL SELECT ts FROM invocations)"

@@ -6,11 +6,14 @@ old case as it was; writers queue on a lock file beside the case.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -23,7 +26,6 @@ from ciforensics.tables import TABLES, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 SCHEMA_VERSION = 1
 """Grows when a table changes; a case with a greater one was written by a newer ciforensics."""
@@ -66,10 +68,38 @@ def attach(path: Path) -> duckdb.DuckDBPyConnection:
     return con
 
 
-def check_version(con: duckdb.DuckDBPyConnection, path: Path) -> str:
-    """The ciforensics version whose views the case has; raises if it is no case or its schema is newer."""
+def open_current(path: Path) -> duckdb.DuckDBPyConnection:
+    """Opens a case file as `attach` does, with the views of this installation.
+
+    Where the file has others, it gets these. One that cannot be written stays as it is: a copy that is gone
+    with the connection has them instead.
+    """
+    con = attach(path)
+    if _is_current(con, path):
+        return con
+    con.close()
     try:
-        rows = con.execute("SELECT schema_version, version FROM store.meta").fetchall()
+        _rebuild(path)
+        return attach(path)
+    except OSError:
+        with tempfile.TemporaryDirectory(prefix="ciforensics-", ignore_cleanup_errors=True) as folder:
+            copy = Path(folder) / path.name
+            shutil.copyfile(path, copy)
+            _rebuild(copy)
+            return attach(copy)  # what is open can be read after its name is gone
+
+
+def _rebuild(path: Path) -> None:
+    with writing(path):
+        pass  # to open it is enough
+
+
+def _is_current(con: duckdb.DuckDBPyConnection, path: Path) -> bool:
+    """Whether a case has the views of this installation; raises if it is none or its schema is newer."""
+    try:
+        meta = con.execute("FROM store.meta")
+        names = [name for name, *_ in meta.description]
+        rows = [dict(zip(names, row, strict=True)) for row in meta.fetchall()]
     except duckdb.CatalogException:
         rows = []
     if not rows:
@@ -77,35 +107,54 @@ def check_version(con: duckdb.DuckDBPyConnection, path: Path) -> str:
             f"{path} is a DuckDB file, but no case.",
             hint="name a file that `ciforensics ingest` made, or a new one.",
         )
-    schema_version, version = rows[0]
-    if schema_version > SCHEMA_VERSION:
+    if rows[0]["schema_version"] > SCHEMA_VERSION:
         raise CiforensicsError(
-            f"{path} was written by a newer ciforensics, {version} "
-            f"(schema {schema_version}; this one knows {SCHEMA_VERSION}).",
+            f"{path} was written by a newer ciforensics, {rows[0]['version']} "
+            f"(schema {rows[0]['schema_version']}; this one knows {SCHEMA_VERSION}).",
             hint="upgrade with `pip install --upgrade ciforensics`.",
         )
-    return str(version)
+    return rows[0].get("made_of") == _made_of()
+
+
+def _made_of() -> str:
+    """A hash of all that `refresh` puts into a case: an edited view makes it another."""
+    texts = [*(question.text for question in views.questions()), *map(repr, TABLES.values())]
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
 def create(con: duckdb.DuckDBPyConnection) -> None:
     """Creates what a case consists of in an empty database: tables, comments, views."""
     con.execute("CREATE SCHEMA store; CREATE TABLE store.meta (schema_version INTEGER, version VARCHAR)")
     con.execute("INSERT INTO store.meta VALUES (?, ?)", [SCHEMA_VERSION, __version__])
-    for name, columns in _STORE.items():
-        con.execute(f"CREATE TABLE store.{name} ({columns})")
-    for table in TABLES.values():
-        if table.name != "requests":
-            columns = ", ".join(f'"{column.name}" {column.type}' for column in table.columns)
-            con.execute(f"CREATE TABLE {table.name} ({columns})")
     refresh(con)
 
 
 def refresh(con: duckdb.DuckDBPyConnection) -> None:
-    """Installs this version's views and the comments of all tables."""
-    con.execute("UPDATE store.meta SET version = ?", [__version__])
+    """Installs the views and the comments of all tables; adds the tables that an older case lacks."""
+    con.execute("ALTER TABLE store.meta ADD COLUMN IF NOT EXISTS made_of VARCHAR")
+    con.execute("ALTER TABLE store.meta ADD COLUMN IF NOT EXISTS views VARCHAR[]")
+    # Only ours: what a user made in the case stays.
+    for (view,) in con.execute("SELECT unnest(views) FROM store.meta").fetchall():
+        con.execute(f"DROP {view}")
+    for name, columns in _STORE.items():
+        con.execute(f"CREATE TABLE IF NOT EXISTS store.{name} ({columns})")
+    for table in TABLES.values():
+        if table.name != "requests":
+            columns = ", ".join(f'"{column.name}" {column.type}' for column in table.columns)
+            con.execute(f"CREATE TABLE IF NOT EXISTS {table.name} ({columns})")
     views.install(con)
     for table in TABLES.values():
         _comment(con, table)
+    con.execute(
+        "UPDATE store.meta SET version = ?, made_of = ?, views = ?", [__version__, _made_of(), _made()]
+    )
+
+
+def _made() -> list[str]:
+    """What `views.install` creates, as DROP takes it."""
+    objects = [each for question in views.questions() for each in question.objects]
+    shown = [f"VIEW IF EXISTS {name}" for kind, name in objects if kind == "MACRO TABLE"]
+    return [*shown, *(f"{kind} IF EXISTS {name}" for kind, name in objects)]
 
 
 def _comment(con: duckdb.DuckDBPyConnection, table: Table) -> None:
@@ -180,7 +229,7 @@ def _opened(copy: Path, case: Path) -> Iterator[Copy]:
         if fresh:
             create(con)
             opened.changed = True
-        elif check_version(con, case) != __version__:
+        elif not _is_current(con, case):
             refresh(con)
             opened.changed = True
         con.execute("COMMIT")
