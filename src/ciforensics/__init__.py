@@ -17,8 +17,9 @@ from ciforensics.case.intake import ingest
 from ciforensics.errors import CiforensicsError
 from ciforensics.shipped import __version__
 from ciforensics.show.findings import say_finding, show_findings
-from ciforensics.show.tables import keep_repos, show_table
+from ciforensics.show.tables import keep_repos
 from ciforensics.wording import say, say_headline
+from ciforensics.wording.tables import show_table
 
 if TYPE_CHECKING:
     from ciforensics.analysis.answer import Attribution, attribute

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ciforensics.show.tables import show_table
 from ciforensics.wording import MARK, cut, say, say_headline, visible
+from ciforensics.wording.tables import show_table
 
 
 class _Cells(HTMLParser):

@@ -1,7 +1,7 @@
 """Which workflow sent the 401s: requests in, candidates with probabilities out.
 
-Exact where evidence shares a key (`views/exact_keys.sql`, `analysis.sightings`), else the posterior of a
-model of who sends what, how often and when (`analysis.model`), else unattributed.
+Exact where evidence shares a key (`links.basis`), else the posterior of a model of who sends what, how often
+and when (`attribution.fit`), else unattributed.
 """
 
 from __future__ import annotations
@@ -12,25 +12,24 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ciforensics.analysis.attribution import evidence, periods
-from ciforensics.analysis.attribution.evidence import NOBODY, RUN, Evidence
+from ciforensics.analysis.attribution.candidates import RUN, Candidates, gather, with_names
 from ciforensics.analysis.attribution.fit import fit_model
-from ciforensics.analysis.links import clocks
-from ciforensics.analysis.links.sightings import SAME_REQUEST
-from ciforensics.analysis.trust import calibration, checks, expected, intervals, remarks
+from ciforensics.analysis.attribution.periods import follow_changes
+from ciforensics.analysis.links.basis import EXACT, Basis
+from ciforensics.analysis.links.clocks import find_offsets
+from ciforensics.analysis.trust.calibration import Calibration, calibrate, temper
+from ciforensics.analysis.trust.checks import Checks, run_checks
+from ciforensics.analysis.trust.expected import Expected, expect_of, median_delay
+from ciforensics.analysis.trust.intervals import estimate_intervals
+from ciforensics.analysis.trust.remarks import write_remarks
 from ciforensics.errors import CiforensicsError
 
 if TYPE_CHECKING:
     import duckdb
 
     from ciforensics.analysis.attribution.fit import Fit
-    from ciforensics.analysis.trust.calibration import Calibration
-    from ciforensics.analysis.trust.checks import Checks
-    from ciforensics.analysis.trust.expected import Expected
     from ciforensics.wording import Sentence
 
-EXACT = ("orchestration id", "address", SAME_REQUEST)
-MODEL = "model"
 _KEPT = 0.999  # of each request's probability
 _PLACE = ("source", "file_id", "path", "line_no", "ts", "url", "user_agent", "outcome")
 _P = pl.col("probability")
@@ -42,15 +41,15 @@ class Attribution:
     """Who sent the 401s, as far as the evidence says.
 
     Attributes:
-        evidence: the 401s and the builds that could have sent them.
+        candidates: the 401s and the builds that could have sent them.
         fit: what the model found, recalibrated where that could be checked.
-        calibration: how far the probabilities can be trusted, see `calibration.calibrate`.
-        offsets: by how much the observer's clock is ahead of the others', see `clocks.offsets`.
+        calibration: how far the probabilities can be trusted, see `calibrate`.
+        offsets: by how much the observer's clock is ahead of the others', see `find_offsets`.
         offset_s: by how much of it was corrected for.
         build_window_s: for how long after its start a build was a candidate.
     """
 
-    evidence: Evidence
+    candidates: Candidates
     fit: Fit
     calibration: Calibration
     offsets: pl.DataFrame
@@ -64,9 +63,9 @@ class Attribution:
         `basis` is the key that names the run (`orchestration id`, `address`, `same request`), `model`, or
         `unattributed`, where `ci_repo` is NULL. Candidates that hold the last 0.1 % of a 401 are left out.
         """
-        asked = self.evidence.requests.select("request", *_PLACE)
+        asked = self.candidates.requests.select("request", *_PLACE)
         order = ("file_id", "line_no", "ts", "request", "probability", *RUN)
-        rows = asked.join(self._candidates, on="request")
+        rows = asked.join(self._likely, on="request")
         rows = rows.sort(order, descending=[column == "probability" for column in order])
         return rows.select(*_PLACE, *RUN, "probability", "basis")
 
@@ -93,7 +92,7 @@ class Attribution:
                 requests=_P.sum(),
                 challenges=_P.filter(pl.col("outcome") == "challenge").sum(),
                 refused=_P.filter(pl.col("outcome") == "refused").sum(),
-                share=_P.sum() / max(1, len(self.evidence.requests)),
+                share=_P.sum() / max(1, len(self.candidates.requests)),
                 exact_share=_P.filter(_EXACT).sum() / _P.sum(),
                 runs=pl.col("run_id").drop_nulls().n_unique(),
             )
@@ -104,7 +103,7 @@ class Attribution:
     @cached_property
     def by_basis(self) -> pl.DataFrame:
         """How many 401s the answer rests on which `basis` for, as a number (`requests`) and a `share`."""
-        found = self._candidates.group_by("basis").agg(requests=_P.sum().round(6))
+        found = self._likely.group_by("basis").agg(requests=_P.sum().round(6))
         found = found.with_columns(share=pl.col("requests") / pl.col("requests").sum())
         return found.sort("requests", "basis", descending=[True, False])
 
@@ -120,15 +119,15 @@ class Attribution:
 
         `exact` and `unattributed` are the parts of all 401s on such a basis.
         """
-        named = self.workflows.filter(pl.col("name") != NOBODY)
+        named = self.workflows.filter(pl.col("name") != Basis.UNATTRIBUTED)
         name, most = next(named.select("name", "requests").iter_rows(), (None, None))
         share = pl.col("share")
         found = self.by_basis.select(
             name=pl.lit(name, pl.String),
             requests=pl.lit(most, pl.Float64),
-            total=pl.lit(len(self.evidence.requests)),
+            total=pl.lit(len(self.candidates.requests)),
             exact=share.filter(_EXACT).sum(),
-            unattributed=share.filter(pl.col("basis") == NOBODY).sum(),
+            unattributed=share.filter(pl.col("basis") == Basis.UNATTRIBUTED).sum(),
         )
         none = self.by_basis.is_empty()
         return found.with_columns(pl.when(not none).then(pl.col("exact", "unattributed")))
@@ -136,7 +135,7 @@ class Attribution:
     @cached_property
     def checks(self) -> Checks:
         """What the model expects of time that it has not seen, beside what was there."""
-        return checks.checks(self.evidence, self.fit)
+        return run_checks(self.candidates, self.fit)
 
     @cached_property
     def expected(self) -> Expected | None:
@@ -144,8 +143,8 @@ class Attribution:
         unattributed = self.summary["unattributed"][0]
         if unattributed is None:
             return None
-        delay_s = expected.median_delay(self.fit, self.evidence.problem.bins)
-        return expected.expected_for(self.evidence, unattributed=unattributed, delay_s=delay_s)
+        delay_s = median_delay(self.fit, self.candidates.problem.bins)
+        return expect_of(self.candidates, unattributed=unattributed, delay_s=delay_s)
 
     @cached_property
     def examples(self) -> pl.DataFrame:
@@ -160,32 +159,49 @@ class Attribution:
         each = by_name.group_by("request", maintain_order=True).agg(
             pl.col("name", "basis", "probability").first(), second
         )
-        modelled = each.filter(pl.col("basis") == MODEL)
+        modelled = each.filter(pl.col("basis") == Basis.MODEL)
         chosen = {
             "surest": modelled.sort("probability", "request", descending=[True, False]).head(1),
             "closest call": modelled.sort("second", "request", descending=[True, False]).head(1),
             "named by a key": each.filter(_EXACT).head(1),
         }
         rows = pl.concat(frame.select(pl.lit(why).alias("why"), "request") for why, frame in chosen.items())
-        asked = self.evidence.requests.select("request", "path", "line_no")
+        asked = self.candidates.requests.select("request", "path", "line_no")
         named = rows.unique("request", keep="first", maintain_order=True).join(
             asked, on="request", maintain_order="left"
         )
         return named.select("why", "path", pl.col("path").str.split("/").list.last().alias("file"), "line_no")
 
     def intervals(self, *, replicates: int = 200, seed: int = 0, level: float = 0.9) -> pl.DataFrame:
-        """401s a day of each workflow, with an interval, see `intervals.intervals`: takes its time."""
-        return intervals.intervals(self, replicates=replicates, seed=seed, level=level)
+        """401s a day of each workflow, with an interval, see `estimate_intervals`: takes its time."""
+        return estimate_intervals(
+            self.candidates,
+            self.fit,
+            temperature=self.calibration.temperature,
+            replicates=replicates,
+            seed=seed,
+            level=level,
+        )
 
     @cached_property
     def remarks(self) -> tuple[Sentence, ...]:
         """What must be said with it: what it rests on, what is missing, how far to trust it."""
-        return remarks.remarks(self)
+        return tuple(
+            write_remarks(
+                self.candidates,
+                self.fit,
+                summary=self.summary,
+                calibration=self.calibration,
+                expected=self.expected,
+                offset_s=self.offset_s,
+                build_window_s=self.build_window_s,
+            )
+        )
 
     @cached_property
-    def _candidates(self) -> pl.DataFrame:
+    def _likely(self) -> pl.DataFrame:
         """By request number: those that a key names, and what the model holds of the others."""
-        asked = self.evidence.requests
+        asked = self.candidates.requests
         keyed = asked.filter(pl.col("basis").is_not_null())
         exact = keyed.select("request", *RUN, "basis", probability=pl.lit(1.0))
         rows = pl.concat([self._by_model, self._unexplained]).join(exact, on="request", how="anti")
@@ -197,35 +213,35 @@ class Attribution:
 
     @property
     def _by_model(self) -> pl.DataFrame:
-        edge, problem = self.fit.edge, self.evidence.problem
+        edge, problem = self.fit.edge, self.candidates.problem
         found = pl.DataFrame(
             {
                 "request": problem.edge_request[edge],
-                "run": self.evidence.builds["run"].to_numpy()[problem.edge_build[edge]],
+                "run": self.candidates.builds["run"].to_numpy()[problem.edge_build[edge]],
                 "probability": self.fit.probability,
             }
         ).filter(_P > 1e-6)
         by_run = found.group_by("request", "run").agg(_P.sum())
-        runs = self.evidence.runs.with_row_index("run").cast({"run": pl.Int32})
+        runs = self.candidates.runs.with_row_index("run").cast({"run": pl.Int32})
         nameless = pl.all_horizontal(pl.col("ci_repo", "workflow", "run_id").is_null())
-        basis = pl.when(nameless).then(pl.lit(NOBODY)).otherwise(pl.lit(MODEL))
+        basis = pl.when(nameless).then(pl.lit(Basis.UNATTRIBUTED)).otherwise(pl.lit(Basis.MODEL))
         named = by_run.join(runs, on="run").cast({"request": pl.UInt32})
         return named.select("request", *RUN, basis.alias("basis"), "probability")
 
     @property
     def _unexplained(self) -> pl.DataFrame:
-        return self.evidence.requests.select(
+        return self.candidates.requests.select(
             "request",
             *(pl.lit(None, pl.String).alias(column) for column in RUN),
-            basis=pl.lit(NOBODY),
+            basis=pl.lit(Basis.UNATTRIBUTED),
             probability=pl.Series(self.fit.unexplained),
         )
 
     @cached_property
     def _named(self) -> pl.DataFrame:
         """The candidates with the outcome of their request, and the name of their workflow or group."""
-        found = self._candidates.join(self.evidence.requests.select("request", "outcome"), on="request")
-        return evidence.named(found, self.evidence.builds, keyed=_EXACT)
+        found = self._likely.join(self.candidates.requests.select("request", "outcome"), on="request")
+        return with_names(found, self.candidates.builds, keyed=_EXACT)
 
 
 def attribute(
@@ -255,8 +271,7 @@ def attribute(
 
     Example:
         >>> import ciforensics as ci
-        >>> found = attribute(ci.connect())
-        >>> round(found.workflows["share"].sum(), 6)
+        >>> round(attribute(ci.connect()).workflows["share"].sum(), 6)
         1.0
     """
     if not build_window_s >= 1:
@@ -264,18 +279,25 @@ def attribute(
             f"A window of {build_window_s} s holds no build.",
             hint="give build_window_s of 1 or more, e.g. 320.",
         )
-    offsets = clocks.find_offsets(con, observer=observer)
+    offsets = find_offsets(con, observer=observer)
     if offset_s is None:
         offset_s = _to_builds(offsets)
-    found = evidence.gather(
+    candidates = gather(
         con, build_window_s=int(build_window_s), offset_s=offset_s, observer=observer, fetches=fetches
     )
     if fetches:
-        found = periods.followed(found)
-    fit, checked = fit_model(found.problem), calibration.calibrate(found)
-    if checked.temperature != 1:
-        fit = calibration.tempered(found, fit, checked.temperature)
-    return Attribution(found, fit, checked, offsets, offset_s, build_window_s)
+        candidates = follow_changes(candidates)
+    fit, calibration = fit_model(candidates.problem), calibrate(candidates)
+    if calibration.temperature != 1:
+        fit = temper(candidates, fit, calibration.temperature)
+    return Attribution(
+        candidates=candidates,
+        fit=fit,
+        calibration=calibration,
+        offsets=offsets,
+        offset_s=offset_s,
+        build_window_s=build_window_s,
+    )
 
 
 def _to_builds(offsets: pl.DataFrame) -> float:

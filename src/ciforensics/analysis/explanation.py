@@ -16,26 +16,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from ciforensics.analysis.attribution.evidence import RUN, name
-from ciforensics.analysis.attribution.senders import Side, senders_of
+from ciforensics.analysis.attribution.candidates import RUN, workflow_name
+from ciforensics.analysis.attribution.clues import Clue
+from ciforensics.analysis.attribution.senders import Side, find_senders
+from ciforensics.analysis.links.basis import Basis
 from ciforensics.errors import CiforensicsError
-from ciforensics.show.tables import Table, show_table
 from ciforensics.wording import MARK, Sentence, cut, visible
+from ciforensics.wording.tables import Table, show_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ciforensics.analysis.answer import Attribution
+    from ciforensics.analysis.attribution.candidates import Candidates
+    from ciforensics.analysis.attribution.fit import Fit
 
     Floats = NDArray[np.float64]
 
-_ELSEWHERE = "same request"
 _HOUR = 3600
 _ASKS = 0.5  # expected requests from which on a workflow counts as one that asks a URL
 _KEYS = {
-    "orchestration id": "its user agent carries the orchestration id {id}, of no build but {run}'s",
-    "address": "its address, {address}, was held by {run} alone at that time",
-    "same request": "another log has the same request with a key that names {run}",
+    Basis.ORCHESTRATION_ID: "its user agent carries the orchestration id {id}, of no build but {run}'s",
+    Basis.ADDRESS: "its address, {address}, was held by {run} alone at that time",
+    Basis.SAME_REQUEST: "another log has the same request with a key that names {run}",
 }
 _OUTCOMES = {
     "challenge": "are challenges",
@@ -44,9 +47,9 @@ _OUTCOMES = {
     "unknown": "have an unknown outcome",
 }
 _MISSING = {
-    "activity": "that is known to send 401s",
-    "url": "that is known to ask this url",
-    "user agent": "that is known to ask this url with this user agent",
+    Clue.ACTIVITY: "that is known to send 401s",
+    Clue.URL: "that is known to ask this url",
+    Clue.USER_AGENT: "that is known to ask this url with this user agent",
 }
 
 
@@ -108,11 +111,11 @@ class Explanation:
         return show_table(self.clues.with_columns(no_minus_zero), decimals=1, width=200)
 
 
-def explain(found: Attribution, *, line_no: int, file: str | None = None) -> Explanation:
+def explain(attribution: Attribution, *, line_no: int, file: str | None = None) -> Explanation:
     """Says why one 401 is attributed as it is.
 
     Args:
-        found: what `attribute` found.
+        attribution: what `attribute` found.
         line_no: the line of the 401 in its file.
         file: the file's name or path; needed where several files have a 401 on that line.
 
@@ -124,16 +127,16 @@ def explain(found: Attribution, *, line_no: int, file: str | None = None) -> Exp
 
     Example:
         >>> import ciforensics as ci
-        >>> found = ci.attribute(ci.connect())
-        >>> line_no, path = found.requests.select("line_no", "path").row(0)
-        >>> explain(found, line_no=line_no, file=path).clues.columns
+        >>> attribution = ci.attribute(ci.connect())
+        >>> line_no, path = attribution.requests.select("line_no", "path").row(0)
+        >>> explain(attribution, line_no=line_no, file=path).clues.columns
         ['clue', 'weight_bits', 'detail']
     """
-    asked = _located(found.evidence.requests, line_no, file)
+    asked = _located(attribution.candidates.requests, line_no, file)
     request = asked.select("file", "line_no", "ts", "url", "user_agent", "outcome")
     if asked["basis"][0] is not None:
-        return _pinned(asked.with_columns(name()), request)
-    senders = senders_of(found, asked.row(0, named=True))
+        return _pinned(asked.with_columns(workflow_name()), request)
+    senders = find_senders(attribution.candidates, attribution.fit, asked.row(0, named=True))
     candidates = (
         senders.filter(pl.col("probability") > 0)
         .group_by("name", *RUN, "basis")
@@ -148,8 +151,13 @@ def explain(found: Attribution, *, line_no: int, file: str | None = None) -> Exp
         clues = _unopposed(senders, timed=asked["ts"][0] is not None)
         return Explanation(request, candidates, clues, first.name, first.probability, None, 0.0)
     second = others[0]
-    clues = _weighed(first, second, outcome=asked["outcome"][0], askers=_askers(found, asked["url"][0]))
-    clues = _recalibrated(clues, first, second, temperature=found.calibration.temperature)
+    clues = _weighed(
+        first,
+        second,
+        outcome=asked["outcome"][0],
+        askers=_askers(attribution.candidates, attribution.fit, asked["url"][0]),
+    )
+    clues = _recalibrated(clues, first, second, temperature=attribution.calibration.temperature)
     return Explanation(
         request, candidates, clues, first.name, first.probability, second.name, second.probability
     )
@@ -198,7 +206,7 @@ def _pinned(asked: pl.DataFrame, request: pl.DataFrame) -> Explanation:
     address, orchestration = (_shown(str(asked[name][0])) for name in ("client_ip", "orchestration_id"))
     detail = _KEYS[basis].format(run=_shown(run), address=address, id=orchestration)
     return Explanation(
-        request, candidates, _clues(("key", None, detail)), candidates["name"][0], 1.0, None, 0.0
+        request, candidates, _clues((Clue.KEY, None, detail)), candidates["name"][0], 1.0, None, 0.0
     )
 
 
@@ -207,7 +215,7 @@ def _activity(side: Side) -> str:
     builds, background = (side.senders.filter(pl.col("lag_s").is_null() == none) for none in (False, True))
     said = []
     if not background.is_empty():
-        said.append(f"{_count(background['activity'].item() * _HOUR)} 401s an hour of no known build")
+        said.append(f"{_count(background[Clue.ACTIVITY].item() * _HOUR)} 401s an hour of no known build")
     if not builds.is_empty():
         each = builds.select(pl.col("sent").mean()).item()
         said.append(f"{_nearby(builds.height)}, {_count(each)} 401s a build")
@@ -227,19 +235,22 @@ def _weighed(first: Side, second: Side, *, outcome: str, askers: str) -> pl.Data
     """The clues between two, each weighed given those before it."""
     odds = np.log2([first.product[clue] / second.product[clue] for clue in first.product])
     its, other = first.parts, second.parts
-    shares = {clue: (_percent(its[clue]), _percent(other[clue])) for clue in ("url", "user agent", "outcome")}
-    asking, by, ending = (f"{one} of {{}}, of the runner-up's {two}" for one, two in shares.values())
-    details = {
-        "activity": f"{_activity(first)}; runner-up: {_activity(second)}",
-        "url": f"{asking.format('its 401s ask this url')}; {askers}",
-        "user agent": by.format("those are by this user agent"),
-        "outcome": ending.format(f"those {_OUTCOMES[outcome]}"),
-        "delay": f"{_delay(first)}; runner-up: {_delay(second)}",
+    shares = {
+        clue: (_percent(its[clue]), _percent(other[clue]))
+        for clue in (Clue.URL, Clue.USER_AGENT, Clue.OUTCOME)
     }
-    if _ELSEWHERE in its:
-        details[_ELSEWHERE] = (
-            f"what another log saw is {_count(its[_ELSEWHERE])} times as likely as by chance, "
-            f"for the runner-up {_count(other[_ELSEWHERE])} times"
+    asking, by, ending = (f"{one} of {{}}, of the runner-up's {two}" for one, two in shares.values())
+    details: dict[str, str] = {
+        Clue.ACTIVITY: f"{_activity(first)}; runner-up: {_activity(second)}",
+        Clue.URL: f"{asking.format('its 401s ask this url')}; {askers}",
+        Clue.USER_AGENT: by.format("those are by this user agent"),
+        Clue.OUTCOME: ending.format(f"those {_OUTCOMES[outcome]}"),
+        Clue.DELAY: f"{_delay(first)}; runner-up: {_delay(second)}",
+    }
+    if Clue.SAME_REQUEST in its:
+        details[Clue.SAME_REQUEST] = (
+            f"what another log saw is {_count(its[Clue.SAME_REQUEST])} times as likely as by chance, "
+            f"for the runner-up {_count(other[Clue.SAME_REQUEST])} times"
         )
     weights = np.diff(odds, prepend=0.0).tolist()
     return _clues(*((clue, weight, details[clue]) for clue, weight in zip(its, weights, strict=True)))
@@ -254,21 +265,21 @@ def _recalibrated(clues: pl.DataFrame, first: Side, second: Side, *, temperature
     detail = (
         f"the model is {sure} of requests with a key: log odds of workflows are divided by {temperature:.2f}"
     )
-    return pl.concat([clues, _clues(("calibration", weight, detail))])
+    return pl.concat([clues, _clues((Clue.CALIBRATION, weight, detail))])
 
 
 def _unopposed(senders: pl.DataFrame, *, timed: bool) -> pl.DataFrame:
     """The clue that leaves nobody but the favourite."""
     builds = senders.drop_nulls("lag_s")
     if not timed:
-        return _clues(("activity", None, "when it came is not known, so no build is a candidate"))
+        return _clues((Clue.ACTIVITY, None, "when it came is not known, so no build is a candidate"))
     if builds.is_empty():
-        return _clues(("activity", None, "no known build ran then"))
+        return _clues((Clue.ACTIVITY, None, "no known build ran then"))
     nearby = _nearby(builds.height)
     for clue, what in _MISSING.items():
         if builds[clue].sum() == 0:
             return _clues((clue, None, f"{nearby}, but none of a workflow {what}"))
-    return _clues(("activity", None, f"{nearby}, but those that are known to ask this have no name"))
+    return _clues((Clue.ACTIVITY, None, f"{nearby}, but those that are known to ask this have no name"))
 
 
 def _clues(*rows: tuple[str, float | None, str]) -> pl.DataFrame:
@@ -276,12 +287,11 @@ def _clues(*rows: tuple[str, float | None, str]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _askers(found: Attribution, url: str | None) -> str:
+def _askers(candidates: Candidates, fit: Fit, url: str | None) -> str:
     """How many of the workflows ask a URL."""
-    evidence, fit = found.evidence, found.fit
-    shards = evidence.requests.filter(pl.col("url").eq_missing(pl.lit(url)))["shard"].unique().to_numpy()
+    shards = candidates.requests.filter(pl.col("url").eq_missing(pl.lit(url)))["shard"].unique().to_numpy()
     asks = np.isin(fit.shard, shards) & (fit.requests >= _ASKS)
-    asking, known = evidence.tasks["name"][fit.task[asks]].n_unique(), evidence.tasks["name"].n_unique()
+    asking, known = candidates.tasks["name"][fit.task[asks]].n_unique(), candidates.tasks["name"].n_unique()
     return f"{asking:,} of {known:,} workflows do"
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ciforensics.errors import CiforensicsError
-from ciforensics.show import tables
+from ciforensics.wording import tables
 
 if TYPE_CHECKING:
     from ciforensics.analysis.answer import Attribution

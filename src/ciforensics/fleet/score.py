@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from ciforensics.analysis.answer import EXACT
+from ciforensics.analysis.links.basis import EXACT
 from ciforensics.errors import CiforensicsError
 from ciforensics.fleet.posterior import posterior
 from ciforensics.fleet.truth import CSV
@@ -72,8 +72,8 @@ def score(truth: pl.DataFrame, attribution: pl.DataFrame) -> Score:
         1.0
     """
     _check(truth, attribution)
-    flows = _summed(attribution, "workflow")
-    top = _judged(flows, truth, "workflow")
+    by_workflow = _summed(attribution, "workflow")
+    top = _judged(by_workflow, truth, "workflow")
     runs = _judged(_summed(attribution, "run_id"), truth, "run_id")
     pinned = runs.clear()
     if "basis" in attribution.columns:
@@ -83,7 +83,7 @@ def score(truth: pl.DataFrame, attribution: pl.DataFrame) -> Score:
     return Score(
         requests=truth.height,
         top1=_mean(top["right"]),
-        share_error=_share_error(truth, flows),
+        share_error=_share_error(truth, by_workflow),
         ece=_ece(top),
         run_accuracy=_mean(runs["right"]),
         exact=pinned.height,
@@ -135,11 +135,11 @@ def _judged(candidates: pl.DataFrame, truth: pl.DataFrame, name: str) -> pl.Data
     return both.select("line_no", "probability", right=pl.all_horizontal(right))
 
 
-def _share_error(truth: pl.DataFrame, flows: pl.DataFrame) -> float:
+def _share_error(truth: pl.DataFrame, by_workflow: pl.DataFrame) -> float:
     keys = ["ci_repo", "workflow"]
     signed = pl.concat(
         [
-            flows.select(*keys, "probability"),
+            by_workflow.select(*keys, "probability"),
             truth.select(*keys, probability=pl.lit(-1.0)),
         ]
     )

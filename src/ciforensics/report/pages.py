@@ -20,8 +20,8 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from ciforensics.report import runner
 from ciforensics.show.findings import Finding
-from ciforensics.show.tables import LEFT, RIGHT
 from ciforensics.wording import FINDINGS, MARK, visible
+from ciforensics.wording.tables import LEFT, RIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ciforensics import wording
-from ciforensics.show import tables
+from ciforensics.wording import tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

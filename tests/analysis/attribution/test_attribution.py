@@ -206,7 +206,7 @@ def test_a_job_that_runs_alone_keeps_its_workflows_name_where_another_of_its_job
     named = dict(found.workflows.select("name", "requests").rows())
     assert named["acme/web · CI"] > 20
     assert named["acme/shop · Lint or acme/web · CI"] > 20
-    days = found.evidence.problem.seconds / 86_400
+    days = found.candidates.problem.seconds / 86_400
     told = found.intervals(replicates=0).select("name", pl.col("per_day") * days)
     assert dict(told.rows())["acme/web · CI"] == pytest.approx(named["acme/web · CI"], rel=0.01)
     assert explain(found, line_no=2).candidate == "acme/shop · Lint or acme/web · CI"

@@ -119,12 +119,12 @@ def test_the_clues_say_in_words_what_they_rest_on(case: Build) -> None:
 
 
 def test_what_only_one_workflow_asks_and_what_nobody_known_asks(found: ci.Attribution) -> None:
-    tool = found.evidence.requests.filter(pl.col("url").str.contains("tool"))["line_no"][0]
+    tool = found.candidates.requests.filter(pl.col("url").str.contains("tool"))["line_no"][0]
     why = ci.explain(found, line_no=tool)
     assert (why.candidate, why.runner_up) == ("acme/shop · Lint", "unattributed")
     assert bits(why)["url"] > 2
     assert "1 of 2 workflows do" in why.clues["detail"][1]
-    last = found.evidence.requests.sort("ts").tail(1)["line_no"].item()
+    last = found.candidates.requests.sort("ts").tail(1)["line_no"].item()
     nobody = ci.explain(found, line_no=last)
     assert (nobody.candidate, nobody.probability, nobody.runner_up) == ("unattributed", 1, None)
     assert nobody.clues.rows() == [("activity", None, "no known build ran then")]
@@ -135,7 +135,7 @@ def test_builds_nearby_that_never_send_such_are_told_from_none_at_all(case: Buil
     logs = fleet()
     strange = logs["csv"].replace(f"lib.git/info/refs,401,{CURL}", f"strange.git/info/refs,401,{CURL}", 1)
     found = ci.attribute(case(csv=strange, wrapper=logs["wrapper"]))
-    line_no = found.evidence.requests.filter(pl.col("url").str.contains("strange"))["line_no"].item()
+    line_no = found.candidates.requests.filter(pl.col("url").str.contains("strange"))["line_no"].item()
     why = ci.explain(found, line_no=line_no)
     assert why.candidate == "unattributed"
     [(clue, weight, detail)] = why.clues.rows()
@@ -146,11 +146,11 @@ def test_builds_nearby_that_never_send_such_are_told_from_none_at_all(case: Buil
 @pytest.mark.parametrize("temperature", [0.6, 2.0])
 def test_recalibrated_odds_have_a_clue_of_their_own(found: ci.Attribution, temperature: float) -> None:
     checked = replace(found.calibration, temperature=temperature)
-    fit = calibration.tempered(found.evidence, found.fit, temperature)
+    fit = calibration.temper(found.candidates, found.fit, temperature)
     put_right = replace(found, fit=fit, calibration=checked)
     of_two = [
         why
-        for line_no in found.evidence.requests["line_no"].head(200)
+        for line_no in found.candidates.requests["line_no"].head(200)
         for why in [ci.explain(put_right, line_no=line_no)]
         if why.runner_up not in {None, "unattributed"} and why.candidate != "unattributed"
     ]
@@ -228,7 +228,7 @@ def test_a_name_out_of_a_log_is_shown_and_does_nothing(case: Build) -> None:
 
 
 def test_the_chart_says_for_whom_each_clue_speaks(found: ci.Attribution) -> None:
-    tool = found.evidence.requests.filter(pl.col("url").str.contains("tool"))["line_no"][0]
+    tool = found.candidates.requests.filter(pl.col("url").str.contains("tool"))["line_no"][0]
     why = ci.explain(found, line_no=tool)
     chart = charts.clues(why)
     assert chart.alt.startswith(f"Why acme/shop · Lint? csv, line {tool}: acme/shop · Lint ")

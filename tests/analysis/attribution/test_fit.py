@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ciforensics.analysis.attribution import delays
 from ciforensics.analysis.attribution.fit import Fit, fit_model
-from ciforensics.analysis.attribution.rates import SpikeAndSlab, shrunken
+from ciforensics.analysis.attribution.rates import SpikeAndSlab, shrink
 from ciforensics.analysis.attribution.steps import Pairs, Problem, blocks
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def test_shrunken_counts_lie_between_what_was_counted_and_what_was_expected(
     counts: list[float], expected: float
 ) -> None:
     n, mean = np.array(counts), np.full(len(counts), expected)
-    drawn = shrunken(n, mean)
+    drawn = shrink(n, mean)
     assert (drawn >= np.minimum(n, mean) - 1e-6 * (1 + mean)).all()
     assert (drawn <= np.maximum(n, mean) + 1e-6 * (1 + n)).all()
 

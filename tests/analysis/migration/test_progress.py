@@ -164,7 +164,7 @@ def test_what_is_pinned_is_outside_of_what_the_mirror_can_remove(every_state: Pa
     assert "acme/silent" not in reach
     by_reach = dict(found.burn_down.group_by("reach").agg(pl.col("challenges").sum()).rows())
     assert by_reach["pinned by digest"] > 50
-    total = found.attribution.evidence.requests.filter(outcome="challenge").height
+    total = found.attribution.candidates.requests.filter(outcome="challenge").height
     assert sum(by_reach.values()) == pytest.approx(total)
     assert found.pinned.row(0)[0] == 2
 

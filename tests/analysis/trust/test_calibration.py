@@ -11,11 +11,11 @@ import pytest
 
 import ciforensics as ci
 from ciforensics.analysis.answer import attribute
-from ciforensics.analysis.attribution import evidence
-from ciforensics.analysis.attribution.evidence import Evidence, unpinned
+from ciforensics.analysis.attribution import candidates
+from ciforensics.analysis.attribution.candidates import Candidates, unpin
 from ciforensics.analysis.attribution.fit import fit_model
-from ciforensics.analysis.trust.calibration import Guesses, calibrate, tempered
-from ciforensics.analysis.trust.checks import checks
+from ciforensics.analysis.trust.calibration import Guesses, calibrate, temper
+from ciforensics.analysis.trust.checks import run_checks
 from ciforensics.fleet.score import read_truth
 from ciforensics.show import charts
 from program import run
@@ -40,9 +40,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(fleet: Path) -> Evidence:
+def found(fleet: Path) -> Candidates:
     with ci.connect(fleet / "case.duckdb") as con:
-        return evidence.gather(con, build_window_s=320, offset_s=0, observer=None)
+        return candidates.gather(con, build_window_s=320, offset_s=0, observer=None)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def senders(fleet: Path) -> pl.DataFrame:
     return read_truth(fleet / "truth").requests.drop_nulls("run_id").select("line_no", *RUN)
 
 
-def keyed(found: Evidence, senders: pl.DataFrame, *, share: float) -> Evidence:
+def keyed(found: Candidates, senders: pl.DataFrame, *, share: float) -> Candidates:
     """The same evidence, had so many of the known runs a key."""
     runs = senders["run_id"].unique().sort()
     known = runs.sample(fraction=share, seed=1)
@@ -61,10 +61,10 @@ def keyed(found: Evidence, senders: pl.DataFrame, *, share: float) -> Evidence:
     requests = requests.with_columns(basis=basis)
     pinned = requests["basis"].is_not_null().to_numpy()
     changed = replace(found, requests=requests, problem=replace(found.problem, pinned=pinned))
-    return unpinned(changed, np.zeros(len(requests), dtype=bool))
+    return unpin(changed, np.zeros(len(requests), dtype=bool))
 
 
-def test_without_enough_keys_it_says_what_the_probabilities_rest_on(found: Evidence) -> None:
+def test_without_enough_keys_it_says_what_the_probabilities_rest_on(found: Candidates) -> None:
     calibration = calibrate(found)
     assert calibration.verdict == (
         "calibrated only if the model holds: 0 of the 500 requests with a key that a check takes"
@@ -72,21 +72,21 @@ def test_without_enough_keys_it_says_what_the_probabilities_rest_on(found: Evide
     assert (calibration.temperature, calibration.ece, len(calibration.reliability)) == (1.0, None, 0)
 
 
-def test_an_unpinned_request_is_as_one_that_never_had_a_key(found: Evidence, senders: pl.DataFrame) -> None:
+def test_an_unpinned_request_is_as_one_that_never_had_a_key(found: Candidates, senders: pl.DataFrame) -> None:
     pinned = keyed(found, senders, share=0.3)
     assert len(pinned.problem.edge_request) < len(found.problem.edge_request)
-    again = unpinned(pinned, pinned.problem.pinned).problem
+    again = unpin(pinned, pinned.problem.pinned).problem
     assert not again.pinned.any()
     for name in ("edge_request", "edge_build", "edge_lag"):
         np.testing.assert_array_equal(getattr(again, name), getattr(found.problem, name))
 
 
-def test_unpinning_some_leaves_the_edges_of_the_others(found: Evidence, senders: pl.DataFrame) -> None:
+def test_unpinning_some_leaves_the_edges_of_the_others(found: Candidates, senders: pl.DataFrame) -> None:
     pinned = keyed(found, senders, share=0.3)
     which = pinned.problem.pinned & (np.arange(len(pinned.requests)) % 2 == 0)
     factor = np.arange(len(pinned.problem.edge_request), dtype=np.float32) + 2
     weighed = replace(pinned, problem=replace(pinned.problem, edge_factor=factor))
-    before, after = weighed.problem, unpinned(weighed, which).problem
+    before, after = weighed.problem, unpin(weighed, which).problem
     other_before, other_after = ~which[before.edge_request], ~which[after.edge_request]
     np.testing.assert_array_equal(before.edge_build[other_before], after.edge_build[other_after])
     np.testing.assert_array_equal(before.edge_factor[other_before], after.edge_factor[other_after])
@@ -94,11 +94,11 @@ def test_unpinning_some_leaves_the_edges_of_the_others(found: Evidence, senders:
 
 
 @pytest.fixture(scope="module")
-def checked(found: Evidence, senders: pl.DataFrame) -> Evidence:
+def checked(found: Candidates, senders: pl.DataFrame) -> Candidates:
     return keyed(found, senders, share=0.4)
 
 
-def test_requests_with_a_key_show_that_the_probabilities_are_right(checked: Evidence) -> None:
+def test_requests_with_a_key_show_that_the_probabilities_are_right(checked: Candidates) -> None:
     calibration = calibrate(checked)
     assert calibration.pins >= 500
     assert calibration.ece is not None
@@ -113,7 +113,7 @@ def test_requests_with_a_key_show_that_the_probabilities_are_right(checked: Evid
     assert "points off on average, where chance makes" in calibration.verdict
 
 
-def test_keys_that_are_wrong_are_not_what_a_fit_without_them_says(found: Evidence) -> None:
+def test_keys_that_are_wrong_are_not_what_a_fit_without_them_says(found: Candidates) -> None:
     """Were a request's key seen while it is predicted, the model would say what the key says."""
     problem, rng = found.problem, np.random.default_rng(2)
     order = rng.permutation(len(problem.edge_request))
@@ -140,21 +140,21 @@ def guesses(rng: np.random.Generator, *, sharpened: float) -> Guesses:
     sender = (true.cumsum(axis=1) < rng.random((2000, 1))).sum(axis=1)
     said = true**sharpened
     said /= said.sum(axis=1, keepdims=True)
-    request, flow = np.divmod(np.arange(8000), 4)
-    return Guesses(request, flow, said.ravel(), flow == sender[request])
+    request, workflow = np.divmod(np.arange(8000), 4)
+    return Guesses(request, workflow, said.ravel(), workflow == sender[request])
 
 
 @pytest.mark.parametrize("sharpened", [0.5, 1.0, 2.0, 3.0])
 def test_a_temperature_undoes_what_is_too_sure_or_too_unsure(sharpened: float) -> None:
     made = guesses(np.random.default_rng(7), sharpened=sharpened)
     assert made.temperature() == pytest.approx(sharpened, rel=0.1)
-    assert made.tempered(made.temperature()).loss() <= made.loss()
+    assert made.temper(made.temperature()).loss() <= made.loss()
 
 
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
-def test_tempering_moves_mass_between_workflows_only(checked: Evidence, temperature: float) -> None:
+def test_tempering_moves_mass_between_workflows_only(checked: Candidates, temperature: float) -> None:
     fit = fit_model(checked.problem)
-    after = tempered(checked, fit, temperature)
+    after = temper(checked, fit, temperature)
     request = checked.problem.edge_request[fit.edge]
     size = len(fit.unexplained)
     before, now = (np.bincount(request, each.probability, size) for each in (fit, after))
@@ -168,13 +168,13 @@ def test_tempering_moves_mass_between_workflows_only(checked: Evidence, temperat
     assert (most[1].mean() > most[0].mean()) == (temperature < 1)
 
 
-def test_a_temperature_of_one_changes_nothing(checked: Evidence) -> None:
+def test_a_temperature_of_one_changes_nothing(checked: Candidates) -> None:
     fit = fit_model(checked.problem)
-    np.testing.assert_allclose(tempered(checked, fit, 1.0).probability, fit.probability, rtol=1e-9)
+    np.testing.assert_allclose(temper(checked, fit, 1.0).probability, fit.probability, rtol=1e-9)
 
 
-def test_a_model_that_fits_is_not_far_from_what_it_did_not_see(found: Evidence) -> None:
-    check = checks(found, fit_model(found.problem))
+def test_a_model_that_fits_is_not_far_from_what_it_did_not_see(found: Candidates) -> None:
+    check = run_checks(found, fit_model(found.problem))
     assert check.counts > 100
     assert check.far < 0.02
     assert check.late < 0.01
@@ -183,22 +183,22 @@ def test_a_model_that_fits_is_not_far_from_what_it_did_not_see(found: Evidence) 
     assert check.verdict.startswith(f"{check.far:.1%}".replace("%", ""))
 
 
-def test_a_burst_that_no_build_explains_is_far_off(found: Evidence) -> None:
-    """Sixty times as many requests in ten minutes: what the blocks beside them say is far less."""
+def test_a_burst_that_no_build_explains_is_far_off(found: Candidates) -> None:
+    """Sixty times as many requests in ten minutes: what the slices beside them say is far less."""
     one = found.requests.row(len(found.requests) // 2, named=True)
     near = (pl.col("shard") == one["shard"]) & ((pl.col("second") - one["second"]).abs() < 300)
     weight = np.where(found.requests.select(near).to_series(), 60.0, found.problem.weight)
     burst = replace(found, problem=replace(found.problem, weight=weight))
-    worst = checks(burst, fit_model(found.problem)).worst.row(0, named=True)
+    worst = run_checks(burst, fit_model(found.problem)).worst.row(0, named=True)
     assert abs(worst["z"]) > 5
     assert worst["url"] == one["url"]
 
 
 def test_a_window_that_cuts_the_delays_shows_as_late_mass(fleet: Path) -> None:
     with ci.connect(fleet / "case.duckdb") as con:
-        short = evidence.gather(con, build_window_s=40, offset_s=0, observer=None)
+        short = candidates.gather(con, build_window_s=40, offset_s=0, observer=None)
         found = attribute(con, build_window_s=40, offset_s=0)
-    late = checks(short, fit_model(short.problem)).late
+    late = run_checks(short, fit_model(short.problem)).late
     assert late > 0.03
     said = f"{100 * late:.1f} % of the delays are in the last tenth of the window of 40 s"
     assert said in " ".join(map(str, found.remarks))

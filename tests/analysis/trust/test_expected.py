@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ciforensics as ci
-from ciforensics.analysis.trust.expected import expected, expected_for, median_delay
+from ciforensics.analysis.trust.expected import expect_of, look_up, median_delay
 
 if TYPE_CHECKING:
     from cases import Build
@@ -27,7 +27,7 @@ def table() -> pl.DataFrame:
 
 def test_what_was_tried_comes_out_as_it_was_measured() -> None:
     for row in table().iter_rows(named=True):
-        found = expected(
+        found = look_up(
             builds_per_hour=row["builds_per_hour"],
             hours=row["builds"] / row["builds_per_hour"],
             coverage=row["coverage"],
@@ -42,31 +42,31 @@ def test_every_combination_was_tried_and_a_day_of_600_builds_an_hour_is_among_th
     axes = ("builds_per_hour", "builds", "coverage")
     assert tried.height == tried.select(axes).unique().height
     assert tried.height == tried.select(pl.col(axis).n_unique() for axis in axes).transpose().product().item()
-    assert not expected(builds_per_hour=600, hours=24, coverage=0.95).beyond
+    assert not look_up(builds_per_hour=600, hours=24, coverage=0.95).beyond
 
 
 @given(builds_per_hour=st.floats(1e-3, 1e6), hours=st.floats(1e-3, 1e6), coverage=st.floats(0, 1))
 def test_whatever_is_asked_the_answer_lies_within_what_was_measured(
     builds_per_hour: float, hours: float, coverage: float
 ) -> None:
-    found = expected(builds_per_hour=builds_per_hour, hours=hours, coverage=coverage)
+    found = look_up(builds_per_hour=builds_per_hour, hours=hours, coverage=coverage)
     for name in ("top1", "best_top1", "share_error"):
         low, high = table().select(low=pl.col(name).min(), high=pl.col(name).max()).row(0)
         assert low - 1e-9 <= getattr(found, name) <= high + 1e-9
 
 
 def test_more_evidence_and_fewer_builds_at_once_help() -> None:
-    hour, day = (expected(builds_per_hour=600, hours=hours, coverage=1) for hours in (1, 24))
-    quiet = expected(builds_per_hour=60, hours=24, coverage=1)
+    hour, day = (look_up(builds_per_hour=600, hours=hours, coverage=1) for hours in (1, 24))
+    quiet = look_up(builds_per_hour=60, hours=24, coverage=1)
     assert hour.top1 < day.top1 < quiet.top1
     assert hour.share_error > day.share_error > quiet.share_error
 
 
 def test_builds_that_fetch_at_once_are_told_apart_like_fewer_that_take_their_time() -> None:
-    slow = expected(builds_per_hour=200, hours=24, coverage=1, delay_s=25)
-    fast = expected(builds_per_hour=2000, hours=2.4, coverage=1, delay_s=2.5)
+    slow = look_up(builds_per_hour=200, hours=24, coverage=1, delay_s=25)
+    fast = look_up(builds_per_hour=2000, hours=2.4, coverage=1, delay_s=2.5)
     assert (fast.top1, fast.best_top1) == pytest.approx((slow.top1, slow.best_top1))
-    assert expected(builds_per_hour=2000, hours=2.4, coverage=1).top1 < fast.top1
+    assert look_up(builds_per_hour=2000, hours=2.4, coverage=1).top1 < fast.top1
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,13 @@ def test_builds_that_fetch_at_once_are_told_apart_like_fewer_that_take_their_tim
 def test_where_nothing_alike_was_tried_the_answer_says_so(
     builds_per_hour: float, hours: float, coverage: float, *, beyond: bool
 ) -> None:
-    found = expected(builds_per_hour=builds_per_hour, hours=hours, coverage=coverage)
+    found = look_up(builds_per_hour=builds_per_hour, hours=hours, coverage=coverage)
     assert found.beyond is beyond
     assert ("the nearest made-up fleets" in found.text) is beyond
 
 
 def test_the_sentence_holds_what_was_asked_and_what_is_to_be_expected() -> None:
-    found = expected(builds_per_hour=1612, hours=24, coverage=0.97)
+    found = look_up(builds_per_hour=1612, hours=24, coverage=0.97)
     begins = "With about 1,612 builds an hour over 24 h, 97 % of them known, and 401s 25 s after their start"
     assert found.text.startswith(begins)
     right = f"get {found.top1:.2f} of the 401s without a key right ({found.best_top1:.2f} at best)"
@@ -111,7 +111,7 @@ def test_what_no_fleet_has_is_refused(
     builds_per_hour: float, hours: float, coverage: float, says: str
 ) -> None:
     with pytest.raises(ci.CiforensicsError, match=says):
-        expected(builds_per_hour=builds_per_hour, hours=hours, coverage=coverage)
+        look_up(builds_per_hour=builds_per_hour, hours=hours, coverage=coverage)
 
 
 def stamp(second: int) -> str:
@@ -132,13 +132,13 @@ def two_hours_of_builds() -> dict[str, str]:
 
 
 def test_a_case_knows_its_builds_and_hours_and_guesses_its_coverage(case: Build) -> None:
-    evidence = ci.attribute(case(**two_hours_of_builds())).evidence
-    whole = expected_for(evidence, unattributed=0.05)
+    candidates = ci.attribute(case(**two_hours_of_builds())).candidates
+    whole = expect_of(candidates, unattributed=0.05)
     assert whole is not None
     assert whole.hours == pytest.approx(2, abs=0.05)
     assert whole.builds_per_hour == pytest.approx(60, rel=0.05)
     assert whole.coverage == 1
-    half = expected_for(evidence, unattributed=0.525)
+    half = expect_of(candidates, unattributed=0.525)
     assert half is not None
     assert half.coverage == pytest.approx(0.5)
     assert half.builds_per_hour == pytest.approx(2 * whole.builds_per_hour)
@@ -146,20 +146,20 @@ def test_a_case_knows_its_builds_and_hours_and_guesses_its_coverage(case: Build)
 
 def test_the_median_delay_is_the_one_that_the_requests_had(case: Build) -> None:
     found = ci.attribute(case(**two_hours_of_builds()))
-    assert median_delay(found.fit, found.evidence.problem.bins) == pytest.approx(20, abs=2)
+    assert median_delay(found.fit, found.candidates.problem.bins) == pytest.approx(20, abs=2)
 
 
 def test_of_a_case_of_which_nothing_is_attributed_nothing_is_expected(case: Build) -> None:
     logs = two_hours_of_builds()
-    evidence = ci.attribute(case(**logs)).evidence
-    assert expected_for(evidence, unattributed=1) is None
+    candidates = ci.attribute(case(**logs)).candidates
+    assert expect_of(candidates, unattributed=1) is None
 
 
 def test_of_a_case_without_builds_nothing_is_expected(case: Build) -> None:
-    evidence = ci.attribute(case(csv=two_hours_of_builds()["csv"])).evidence
-    assert expected_for(evidence, unattributed=1) is None
-    assert expected_for(evidence, unattributed=0) is None
+    candidates = ci.attribute(case(csv=two_hours_of_builds()["csv"])).candidates
+    assert expect_of(candidates, unattributed=1) is None
+    assert expect_of(candidates, unattributed=0) is None
 
 
 def test_less_than_an_hour_of_evidence_is_said_in_minutes() -> None:
-    assert " builds an hour over 2.4 min, " in expected(builds_per_hour=5000, hours=0.04, coverage=1).text
+    assert " builds an hour over 2.4 min, " in look_up(builds_per_hour=5000, hours=0.04, coverage=1).text

@@ -13,8 +13,7 @@ import pytest
 import ciforensics as ci
 from ciforensics.analysis.answer import Attribution, attribute
 from ciforensics.analysis.attribution.fit import fit_model
-from ciforensics.analysis.trust.blocks import Blocks, only_of
-from ciforensics.analysis.trust.intervals import intervals
+from ciforensics.analysis.trust.slices import Slices, prune
 from ciforensics.errors import CiforensicsError
 from ciforensics.show import charts
 from program import run
@@ -44,11 +43,11 @@ def one(folder: Path, seed: int) -> tuple[Attribution, pl.DataFrame]:
     told = json.loads((folder / "truth" / "parameters.json").read_text())
     rates = [
         (
-            flow["ci_repo"],
-            flow["workflow"],
-            24 * flow["builds_per_hour"] * sum(sent["chance"] for sent in flow["requests"]),
+            workflow["ci_repo"],
+            workflow["workflow"],
+            24 * workflow["builds_per_hour"] * sum(sent["chance"] for sent in workflow["requests"]),
         )
-        for flow in told["workflows"]
+        for workflow in told["workflows"]
     ]
     truth = pl.DataFrame(rates, schema=[*KEYS, "rate"], orient="row").filter(pl.col("rate") > 0)
     with ci.connect(folder / "case.duckdb") as con:
@@ -60,7 +59,7 @@ def test_intervals_hold_the_rate_of_most_workflows_if_less_often_than_they_say(
 ) -> None:
     inside = []
     for found, truth in fleets:
-        both = truth.join(intervals(found, replicates=40), on=KEYS, how="left")
+        both = truth.join(found.intervals(replicates=40), on=KEYS, how="left")
         inside += both.select(pl.col("rate").is_between("low", "high").fill_null(False)).to_series().to_list()
     assert len(inside) > 100
     assert 0.75 <= np.mean(inside) <= 0.97
@@ -70,10 +69,10 @@ def test_a_day_is_what_was_counted_over_the_days_that_were_recorded(
     fleets: list[tuple[Attribution, pl.DataFrame]],
 ) -> None:
     found, _ = fleets[0]
-    rows = intervals(found, replicates=5)
-    assert rows["per_day"].sum() == pytest.approx(len(found.evidence.requests) * 24 / HOURS, rel=0.01)
+    rows = found.intervals(replicates=5)
+    assert rows["per_day"].sum() == pytest.approx(len(found.candidates.requests) * 24 / HOURS, rel=0.01)
     both = rows.join(found.workflows, on="name")
-    day = found.evidence.problem.seconds / 86_400
+    day = found.candidates.problem.seconds / 86_400
     np.testing.assert_allclose(both["per_day"] * day, both["requests"], rtol=0.02, atol=0.3)
     np.testing.assert_allclose(both["challenges_per_day"] * day, both["challenges"], rtol=0.02, atol=0.3)
     np.testing.assert_allclose(both["refused_per_day"] * day, both["refused"], rtol=0.02, atol=0.3)
@@ -85,22 +84,22 @@ def test_a_higher_level_is_wider_and_the_same_seed_the_same(
     fleets: list[tuple[Attribution, pl.DataFrame]],
 ) -> None:
     found, _ = fleets[0]
-    narrow, wide = (intervals(found, replicates=15, level=level) for level in (0.5, 0.95))
-    assert narrow.equals(intervals(found, replicates=15, level=0.5))
+    narrow, wide = (found.intervals(replicates=15, level=level) for level in (0.5, 0.95))
+    assert narrow.equals(found.intervals(replicates=15, level=0.5))
     both = wide.join(narrow, on="name", suffix="_narrow")
     width, other = pl.col("high") - pl.col("low"), pl.col("high_narrow") - pl.col("low_narrow")
     assert both.select((width.sum() > 1.5 * other.sum()).all()).item()
-    assert not narrow.equals(intervals(found, replicates=15, level=0.5, seed=1))
+    assert not narrow.equals(found.intervals(replicates=15, level=0.5, seed=1))
 
 
 def test_the_edges_of_a_fit_are_all_that_fitting_again_needs(
     fleets: list[tuple[Attribution, pl.DataFrame]],
 ) -> None:
     found, _ = fleets[0]
-    whole = found.evidence.problem
-    part = only_of(whole, found.fit)
+    whole = found.candidates.problem
+    part = prune(whole, found.fit)
     assert len(part.edge_request) < len(whole.edge_request)
-    weights = Blocks.of(found.evidence)
+    weights = Slices.of(found.candidates)
     even = weights.weighted(part, np.ones(weights.count))
     one, two = fit_model(even, start=found.fit), fit_model(whole, start=found.fit)
     np.testing.assert_allclose(one.requests, two.requests)
@@ -109,28 +108,28 @@ def test_the_edges_of_a_fit_are_all_that_fitting_again_needs(
 
 def test_blocks_share_out_all_that_was_recorded(fleets: list[tuple[Attribution, pl.DataFrame]]) -> None:
     found, _ = fleets[0]
-    blocks, problem = Blocks.of(found.evidence), found.evidence.problem
-    np.testing.assert_allclose(blocks.seconds.sum(axis=0), problem.hours)
-    assert (np.diff(blocks.begins) >= 2 * 320).all()
-    twice = blocks.weighted(problem, np.full(blocks.count, 2.0))
+    slices, problem = Slices.of(found.candidates), found.candidates.problem
+    np.testing.assert_allclose(slices.seconds.sum(axis=0), problem.hours)
+    assert (np.diff(slices.begins) >= 2 * 320).all()
+    twice = slices.weighted(problem, np.full(slices.count, 2.0))
     np.testing.assert_allclose(twice.weight, 2 * problem.weight)
     assert twice.seconds == pytest.approx(2 * problem.seconds)
-    last = blocks.weighted(problem, np.arange(blocks.count) == blocks.count - 1)
-    for weight, times in ((last.weight, blocks.asked), (last.exposure, blocks.started)):
+    last = slices.weighted(problem, np.arange(slices.count) == slices.count - 1)
+    for weight, times in ((last.weight, slices.asked), (last.exposure, slices.started)):
         assert 0 < weight.sum() < 0.1 * len(weight)
-        assert (times[weight > 0] >= blocks.begins[-2]).all()
+        assert (times[weight > 0] >= slices.begins[-2]).all()
 
 
 def test_what_a_key_names_counts_whole(fleets: list[tuple[Attribution, pl.DataFrame]]) -> None:
     found, _ = fleets[0]
     name = pl.lit("acme/keyed")
-    requests = found.evidence.requests.with_columns(
+    requests = found.candidates.requests.with_columns(
         basis=pl.lit("address"), ci_repo=name, workflow=pl.lit("CI"), run_id=pl.lit("1")
     )
     pinned = np.ones(len(requests), dtype=bool)
-    problem = replace(found.evidence.problem, pinned=pinned)
-    keyed = replace(found, evidence=replace(found.evidence, requests=requests, problem=problem))
-    (row,) = intervals(keyed, replicates=20).rows(named=True)
+    problem = replace(found.candidates.problem, pinned=pinned)
+    keyed = replace(found, candidates=replace(found.candidates, requests=requests, problem=problem))
+    (row,) = keyed.intervals(replicates=20).rows(named=True)
     assert row["name"] == "acme/keyed · CI"
     assert row["per_day"] == pytest.approx(len(requests) * 86_400 / problem.seconds)
     assert row["low"] < row["per_day"] < row["high"]
@@ -145,7 +144,7 @@ CSV = "timestamp,method,url,status,user_agent,content_length\n" + "".join(
 
 def test_a_minute_of_log_has_no_interval(case: Build) -> None:
     built = "".join(LINE.format(second, second) for second in range(0, 40, 5))
-    rows = intervals(attribute(case(**{"github.csv": CSV, "wrapper.jsonl": built})), replicates=5)
+    rows = attribute(case(**{"github.csv": CSV, "wrapper.jsonl": built})).intervals(replicates=5)
     assert rows["per_day"].sum() > 0
     assert rows["low"].null_count() == rows["high"].null_count() == len(rows)
 
@@ -156,13 +155,13 @@ def test_workflows_that_always_run_together_are_one_row(case: Build) -> None:
         for second in range(0, 40, 5)
     )
     found = attribute(case(**{"github.csv": CSV, "wrapper.jsonl": both}))
-    names = set(intervals(found, replicates=0)["name"])
+    names = set(found.intervals(replicates=0)["name"])
     assert names - {"unattributed"} == {"acme/api · CI or acme/web · CI"}
     assert set(found.workflows["name"]) <= names
 
 
 def test_a_case_without_requests_has_no_rows(con: duckdb.DuckDBPyConnection) -> None:
-    assert intervals(attribute(con), replicates=3).is_empty()
+    assert attribute(con).intervals(replicates=3).is_empty()
 
 
 @pytest.mark.parametrize("options", [{"level": 0}, {"level": 1}, {"level": 90}, {"replicates": -1}])
@@ -170,7 +169,7 @@ def test_a_level_that_is_no_share_is_refused(
     con: duckdb.DuckDBPyConnection, options: dict[str, float]
 ) -> None:
     with pytest.raises(CiforensicsError, match="no interval of level"):
-        intervals(attribute(con), **options)  # type: ignore[arg-type]
+        attribute(con).intervals(**options)  # type: ignore[arg-type]
 
 
 def test_a_chart_tells_each_range_and_sums_up_the_others() -> None:

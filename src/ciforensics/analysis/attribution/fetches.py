@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from ciforensics.analysis.attribution.evidence import NOBODY, RUN, TASK, named
+from ciforensics.analysis.attribution.candidates import RUN, TASK, with_names
+from ciforensics.analysis.links.basis import Basis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from ciforensics.analysis.attribution.evidence import Evidence
+    from ciforensics.analysis.attribution.candidates import Candidates
     from ciforensics.analysis.attribution.fit import Fit
 
     Floats = NDArray[np.float64]
@@ -52,29 +53,31 @@ class Fetches:
     sent: pl.DataFrame
 
     @classmethod
-    def of(cls, evidence: Evidence, fit: Fit) -> Fetches:
+    def of(cls, candidates: Candidates, fit: Fit) -> Fetches:
         """What the model found."""
-        numbered = evidence.builds.with_columns(recorded=pl.Series(evidence.problem.exposure > 0))
+        numbered = candidates.builds.with_columns(recorded=pl.Series(candidates.problem.exposure > 0))
         known = numbered.select(pl.col("build_id").cast(pl.Int32).alias("build"), "ts", *TASK, "recorded")
-        keyed = _of_unknown_builds(evidence, fit, len(known))
+        keyed = _of_unknown_builds(candidates, fit, len(known))
         runs = keyed.group_by("build", *TASK).agg(pl.col("ts").min(), recorded=pl.lit(value=True))
         both = pl.concat([known, runs.select(known.columns)])
-        builds = named(both, evidence.builds, keyed=pl.lit(value=False)).filter(pl.col("name") != NOBODY)
+        builds = with_names(both, candidates.builds, keyed=pl.lit(value=False)).filter(
+            pl.col("name") != Basis.UNATTRIBUTED
+        )
         sent = pl.DataFrame(
             {
-                "request": evidence.problem.edge_request[fit.edge].astype(np.uint32),
-                "build": evidence.problem.edge_build[fit.edge].astype(np.int32),
+                "request": candidates.problem.edge_request[fit.edge].astype(np.uint32),
+                "build": candidates.problem.edge_build[fit.edge].astype(np.int32),
                 "probability": fit.probability,
             }
         ).filter(_P > _LEAST)
         sent = pl.concat([sent, keyed.select("request", "build", probability=pl.lit(1.0))])
-        exact = evidence.requests.select("request", exact=pl.col("basis").is_not_null())
+        exact = candidates.requests.select("request", exact=pl.col("basis").is_not_null())
         of_group = pl.col("ci_repo", "workflow").drop_nulls().unique().sort().str.join(" or ")
         names = builds.group_by("name").agg(of_group)
         return cls(
-            evidence.requests.select("request", "ts", "class", "outcome"),
+            candidates.requests.select("request", "ts", "class", "outcome"),
             # Where nothing of git was recorded, no build is silent: nobody listened.
-            builds.filter(pl.col("recorded") & (len(evidence.requests) > 0))
+            builds.filter(pl.col("recorded") & (len(candidates.requests) > 0))
             .select("build", "ts", "name")
             .join(names, on="name")
             .sort("ts", "build"),
@@ -98,9 +101,9 @@ class Fetches:
             yield (before <= chance) & (chance < upto)
 
 
-def _of_unknown_builds(evidence: Evidence, fit: Fit, first: int) -> pl.DataFrame:
+def _of_unknown_builds(candidates: Candidates, fit: Fit, first: int) -> pl.DataFrame:
     """Fetches whose run a key names, but no build of it is known: it counts as one, numbered from `first`."""
-    alone = evidence.requests.with_columns(unexplained=pl.Series(fit.unexplained))
+    alone = candidates.requests.with_columns(unexplained=pl.Series(fit.unexplained))
     alone = alone.filter(pl.col("basis").is_not_null(), pl.col("unexplained") > _SURE)
     number = pl.struct(RUN).rank("dense").cast(pl.Int32) - 1 + first
     return alone.select("request", "ts", *RUN, build=number)

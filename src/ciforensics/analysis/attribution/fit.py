@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ciforensics.analysis.attribution import delays
-from ciforensics.analysis.attribution.rates import SpikeAndSlab, shrunken
+from ciforensics.analysis.attribution.rates import SpikeAndSlab, shrink
 from ciforensics.analysis.attribution.steps import (
     Block,
     Pairs,
     Problem,
     blocks,
-    gains,
+    gain_of,
     summed,
 )
 
@@ -153,9 +153,9 @@ def _background(problem: Problem, unexplained: Floats) -> Floats:
     counts = summed(cells, unexplained, size * hours).reshape(size, hours)
     total = counts.sum(axis=1)
     mean = np.full(size, max(float(total.mean()) if size else 0.0, 1e-6))
-    by_shard = shrunken(total, mean)
+    by_shard = shrink(total, mean)
     by_hour = np.outer(by_shard, problem.hours / max(problem.seconds, 1e-9))
-    drawn = shrunken(counts.ravel(), by_hour.ravel()).reshape(counts.shape)
+    drawn = shrink(counts.ravel(), by_hour.ravel()).reshape(counts.shape)
     return drawn / problem.hours
 
 
@@ -187,7 +187,7 @@ class _State:
     def admit(self, *, first: bool) -> None:
         """Lets pairs take part by which the likelihood gains enough, and those that a key names."""
         p, rates = self.problem, _RATES * self.prior.mean
-        gained = gains(
+        gained = gain_of(
             p,
             self.pairs,
             by_task=self.delays.by_task,
@@ -277,7 +277,7 @@ class _State:
         n, exposure = histograms.sum(axis=1), (self.delays.by_pair * p.bins.widths * at_risk).sum(axis=1)
         still = np.maximum(at_risk / np.maximum(at_risk[:, :1], 1e-9), _STILL)
         absent = len(self.active) - len(self.chosen)
-        self.prior = self.prior.learned(n, exposure, absent)
+        self.prior = self.prior.relearn(n, exposure, absent)
         self.rate[self.chosen] = self.prior.rates(n, exposure)
         self.delays = delays.learn(histograms / still, task, p.n_tasks, p.bins, self.delays.concentration)
         of_task = np.zeros((p.n_tasks, p.n_outcomes))

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from ciforensics.analysis.attribution.evidence import in_periods
+from ciforensics.analysis.attribution.candidates import split_by_period
 from ciforensics.analysis.attribution.fetches import Fetches, matrix
 from ciforensics.analysis.attribution.fit import fit_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ciforensics.analysis.attribution.evidence import Evidence
+    from ciforensics.analysis.attribution.candidates import Candidates
 
     Floats = NDArray[np.float64]
 
@@ -30,14 +30,14 @@ _MOST = 500  # places where a workflow can change
 _GAIN = 6.0  # log likelihood by which two rates explain builds better than one
 
 
-def followed(evidence: Evidence) -> Evidence:
+def follow_changes(candidates: Candidates) -> Candidates:
     """The same, where what a workflow sends is another thing in each of its periods."""
-    builds = evidence.builds
-    flow = ("ci_repo", "workflow")
-    nth = pl.int_range(pl.len()).over(flow, order_by="ts")
-    length = pl.max_horizontal(pl.len().over(flow) / _PIECES, pl.lit(float(_SHORTEST)))
-    pieces = in_periods(evidence, builds.select((nth / length).floor().cast(pl.Int64)).to_series())
-    return in_periods(evidence, _periods(Fetches.of(pieces, fit_model(pieces.problem)), builds))
+    builds = candidates.builds
+    workflow = ("ci_repo", "workflow")
+    nth = pl.int_range(pl.len()).over(workflow, order_by="ts")
+    length = pl.max_horizontal(pl.len().over(workflow) / _PIECES, pl.lit(float(_SHORTEST)))
+    pieces = split_by_period(candidates, builds.select((nth / length).floor().cast(pl.Int64)).to_series())
+    return split_by_period(candidates, _periods(Fetches.of(pieces, fit_model(pieces.problem)), builds))
 
 
 def _periods(fetches: Fetches, builds: pl.DataFrame) -> pl.Series:

@@ -73,7 +73,7 @@ class SpikeAndSlab:
         rates: Floats = np.exp(real * slab + (1 - real) * spike)
         return rates
 
-    def learned(self, n: Floats, exposure: Floats, absent: int) -> SpikeAndSlab:
+    def relearn(self, n: Floats, exposure: Floats, absent: int) -> SpikeAndSlab:
         """The prior that these counts suggest; `absent` more pairs are known to be none."""
         real = self.odds(n, exposure)
         active = (real.sum() + 1) / (len(real) + absent + 20)
@@ -86,7 +86,7 @@ class SpikeAndSlab:
         return SpikeAndSlab(float(np.clip(active, 1e-4, 0.9)), mean, float(_SHAPES[int(np.argmax(fit))]))
 
 
-def shrunken(
+def shrink(
     n: Floats,
     expected: Floats,
 ) -> Floats:
@@ -95,9 +95,9 @@ def shrunken(
     The Gamma prior of the ratio has mean 1 and the shape under which the counts are likeliest.
 
     Example:
-        >>> shrunken(np.array([9.0, 11.0, 10.0]), np.array([10.0, 10.0, 10.0])).round(1).tolist()
+        >>> shrink(np.array([9.0, 11.0, 10.0]), np.array([10.0, 10.0, 10.0])).round(1).tolist()
         [10.0, 10.0, 10.0]
-        >>> shrunken(np.array([0.0, 300.0]), np.array([100.0, 100.0])).round(-1).tolist()
+        >>> shrink(np.array([0.0, 300.0]), np.array([100.0, 100.0])).round(-1).tolist()
         [0.0, 300.0]
     """
     every = max(1, len(n) // _SAMPLE)

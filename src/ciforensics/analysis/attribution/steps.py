@@ -206,7 +206,7 @@ def blocks(problem: Problem, pairs: Pairs, active: NDArray[np.bool_]) -> list[Bl
     return found
 
 
-def gains(
+def gain_of(
     problem: Problem,
     pairs: Pairs,
     *,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from ciforensics.analysis.links.basis import Basis
 from ciforensics.analysis.links.observers import known_observer
 from ciforensics.analysis.links.partners import PINNED, WITHIN_S, find_partners
 from ciforensics.formats.records import Stream
@@ -104,7 +105,7 @@ def find_links(con: duckdb.DuckDBPyConnection, *, observer: str | None = None) -
 def _matrix(con: duckdb.DuckDBPyConnection, source: str, other: str, pairs: pl.DataFrame) -> pl.DataFrame:
     names = pl.DataFrame(con.sql("SELECT source FROM source_keys ORDER BY source"))
     keys = pl.DataFrame(con.sql("SELECT source, other_source, key FROM link_keys WHERE shared_values > 0"))
-    twice = pl.DataFrame({"source": source, "other_source": other, "key": "same request"})
+    twice = pl.DataFrame({"source": source, "other_source": other, "key": str(Basis.SAME_REQUEST)})
     one_way = pl.concat([keys, twice.head(pairs.filter(pl.col("probability") >= PINNED).height)])
     other_way = one_way.select(source="other_source", other_source="source", key="key")
     linked = (
@@ -231,11 +232,13 @@ def _chains(con: duckdb.DuckDBPyConnection, source: str, other: str, pairs: pl.D
     """
     keyed = pl.DataFrame(con.sql(sql, params=[source, other]))
     told = {name: pl.col(name).is_not_null() for name in keyed.columns}
-    by_id, by_address = (pl.col("basis").eq_missing(basis) for basis in ("orchestration id", "address"))
+    by_id, by_address = (
+        pl.col("basis").eq_missing(basis) for basis in (Basis.ORCHESTRATION_ID, Basis.ADDRESS)
+    )
     steps: dict[str, tuple[pl.Expr, ...]] = {
-        "orchestration id": (told["orchestration_id"], told["orchestration_id"] & told["pod"], by_id),
-        "address": (told["client_ip"], told["pod"], by_address),
-        "same request": (told["partner"], told["partner_pod"], told["partner_basis"]),
+        Basis.ORCHESTRATION_ID: (told["orchestration_id"], told["orchestration_id"] & told["pod"], by_id),
+        Basis.ADDRESS: (told["client_ip"], told["pod"], by_address),
+        Basis.SAME_REQUEST: (told["partner"], told["partner_pod"], told["partner_basis"]),
     }
     steps["any of them"] = tuple(pl.any_horizontal(*step) for step in zip(*steps.values(), strict=True))
     names = ("with_key", "with_pod", "with_run")

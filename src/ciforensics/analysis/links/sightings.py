@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from ciforensics.analysis.links.basis import Basis
 from ciforensics.analysis.links.partners import PINNED, find_partners
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from ciforensics.analysis.links.partners import Partners
 
-SAME_REQUEST = "same request"
 PROXY = "mitmproxy"
 _RUN = ("ci_repo", "workflow", "job", "run_id")
 _ROW = ("file_id", "line_no")
@@ -44,7 +44,9 @@ class Sightings:
     addresses: frozenset[str]
 
 
-def sightings(con: duckdb.DuckDBPyConnection, observer: str, *, fetches: bool = False) -> Sightings | None:
+def find_sightings(
+    con: duckdb.DuckDBPyConnection, observer: str, *, fetches: bool = False
+) -> Sightings | None:
     """Asks the proxy's log about the observer's requests; None if it cannot say anything."""
     found = con.execute(
         "SELECT DISTINCT client_ip FROM requests WHERE source = $1 AND client_ip IS NOT NULL", [PROXY]
@@ -72,10 +74,10 @@ def _keys(con: duckdb.DuckDBPyConnection, told: Partners, fetches: bool) -> pl.D
         .agg(pl.col("probability").sum())
     )
     sure = by_run.filter(pl.col("probability") >= PINNED)
-    return sure.unique(_ROW, keep="none").select(*_ROW, *_RUN, basis=pl.lit(SAME_REQUEST))
+    return sure.unique(_ROW, keep="none").select(*_ROW, *_RUN, basis=pl.lit(Basis.SAME_REQUEST))
 
 
-def factors(
+def weigh_addresses(
     con: duckdb.DuckDBPyConnection,
     requests: pl.DataFrame,
     edges: tuple[NDArray[np.int32], NDArray[np.int32]],

@@ -155,7 +155,7 @@ def measure_progress(
         ['acme/billing']
     """
     found = attribute(con, build_window_s=build_window_s, observer=observer, fetches=True)
-    fetches = Fetches.of(found.evidence, found.fit)
+    fetches = Fetches.of(found.candidates, found.fit)
     paths = Paths.of(fetches)
     now = states.find_states(fetches, paths, pl.DataFrame(con.sql("FROM pinned_images")))
     requests = pl.DataFrame(
@@ -164,7 +164,7 @@ def measure_progress(
         )
     )
     bucket = con.sql("FROM observer_bucket(p_observer := $1)", params=[observer]).fetchall()
-    rated = rest.rates(fetches, paths, max(found.evidence.problem.seconds, 1) / _DAY_S)
+    rated = rest.rates(fetches, paths, max(found.candidates.problem.seconds, 1) / _DAY_S)
     days = _whole_days(con, observer)
     left = rest.remaining(rated, now, max(1, days))
     denominators = shares.denominators(requests, fetches, paths, now, sample=sample, seed=seed)

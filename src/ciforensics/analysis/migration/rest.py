@@ -44,10 +44,10 @@ _P = pl.col("probability")
 def burn_down(fetches: Fetches, states: pl.DataFrame, bucket_us: int) -> pl.DataFrame:
     """Challenges by `bucket` and `reach`, see `Progress.burn_down`."""
     challenges = fetches.asked.filter(pl.col("outcome") == "challenge", pl.col("ts").is_not_null())
-    flows = fetches.builds.select("build", "name").join(
+    workflows = fetches.builds.select("build", "name").join(
         states.select("name", "state", "within_reach"), on="name"
     )
-    known = challenges.join(fetches.sent, on="request").join(flows, on="build")
+    known = challenges.join(fetches.sent, on="request").join(workflows, on="build")
     reach = (
         pl.when(pl.col("state") == PINNED)
         .then(pl.lit(PINNED))
@@ -98,13 +98,13 @@ def remaining(rated: pl.DataFrame, states: pl.DataFrame, days: int) -> Floats:
     total, first = np.zeros(days if len(rated) else 0), rated["from_ts"].min()
     within = states.filter("within_reach").select("name")
     mine = rated.join(within, on="name", how="semi").sort("name", "nth")
-    for _, flow in mine.group_by("name", maintain_order=True):
+    for _, workflow in mine.group_by("name", maintain_order=True):
         begins = (
-            flow.select(pl.col("from_ts") - first).to_series().dt.total_microseconds().to_numpy()
+            workflow.select(pl.col("from_ts") - first).to_series().dt.total_microseconds().to_numpy()
             / 1e6
             / _DAY_S
         )
-        level = (flow["challenges"] * flow["builds_per_day"]).to_numpy()
+        level = (workflow["challenges"] * workflow["builds_per_day"]).to_numpy()
         place = np.searchsorted(begins, np.arange(1, days + 1), side="right") - 1
         total += level[place.clip(0)]  # before its first build it was what it was then
     return total

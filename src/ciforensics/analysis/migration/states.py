@@ -111,10 +111,12 @@ class Paths:
         builds = fetches.builds.with_columns(
             pl.Series(name, counts[:, nth]) for nth, name in enumerate(CLASSES)
         ).join(asked, on="build", how="left", maintain_order="left")
-        followed = list(_followed(builds.with_columns(pl.col("others").fill_null(0))))
-        states = [frame for frame, _ in followed]
+        follow_changes = list(_followed(builds.with_columns(pl.col("others").fill_null(0))))
+        states = [frame for frame, _ in follow_changes]
         schema = {"name": pl.String, "probability": pl.Float64}
-        certain = pl.DataFrame([(frame["name"][0], sure) for frame, sure in followed], schema, orient="row")
+        certain = pl.DataFrame(
+            [(frame["name"][0], sure) for frame, sure in follow_changes], schema, orient="row"
+        )
         if not states:
             empty = builds.with_columns(state=pl.lit(None, pl.String))
             return cls(empty, certain)

@@ -20,17 +20,17 @@ import numpy as np
 import polars as pl
 from scipy.optimize import minimize_scalar
 
-from ciforensics.analysis.attribution.evidence import unpinned
+from ciforensics.analysis.attribution.candidates import unpin
 from ciforensics.analysis.attribution.fit import fit_model
 from ciforensics.analysis.attribution.steps import summed
-from ciforensics.analysis.trust.blocks import Blocks
-from ciforensics.analysis.trust.flows import Flows
 from ciforensics.analysis.trust.shares import wilson
+from ciforensics.analysis.trust.slices import Slices
+from ciforensics.analysis.trust.workflows import Workflows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ciforensics.analysis.attribution.evidence import Evidence
+    from ciforensics.analysis.attribution.candidates import Candidates
     from ciforensics.analysis.attribution.fit import Fit
     from ciforensics.analysis.attribution.steps import Problem
 
@@ -64,7 +64,7 @@ class Calibration:
 
     Attributes:
         pins: requests whose run a key names, and a build of that run could have sent them.
-        temperature: what log odds are to be divided by (see `tempered`); 1: as they are.
+        temperature: what log odds are to be divided by (see `temper`); 1: as they are.
         ece: expected calibration error of the likeliest workflow's probability, recalibrated if that helps;
             None without a check.
         ece_before: the same, of the probabilities as the model says them.
@@ -82,25 +82,24 @@ class Calibration:
     verdict: str
 
 
-def calibrate(evidence: Evidence) -> Calibration:
+def calibrate(candidates: Candidates) -> Calibration:
     """Predicts the requests whose run a key names without their keys, a fifth at a time.
 
-    A fifth is every fifth block of time, longer than the window, so that no build is in two of them but at
+    A fifth is every fifth slice of time, longer than the window, so that no build is in two of them but at
     the seams. Requests whose run has no build in the window do not count. Probabilities that are less than
     two points off stay as they are: what keys cannot check is not known any better.
 
     Args:
-        evidence: requests, builds and keys.
+        candidates: requests, builds and keys.
 
     Example:
         >>> import ciforensics as ci
-        >>> from ciforensics.analysis.attribution import evidence
-        >>> gathered = evidence.gather(ci.connect(), build_window_s=320, offset_s=0, observer=None)
-        >>> calibrate(gathered).temperature
+        >>> from ciforensics.analysis.attribution.candidates import gather
+        >>> calibrate(gather(ci.connect(), build_window_s=320, offset_s=0, observer=None)).temperature
         1.0
     """
-    blocks, flows = Blocks.of(evidence), Flows.of(evidence)
-    known = _truth(evidence.problem, flows) != flows.nobody
+    slices, workflows = Slices.of(candidates), Workflows.of(candidates)
+    known = _truth(candidates.problem, workflows) != workflows.nobody
     pins = int(known.sum())
     unchecked = Calibration(pins, 1.0, None, None, pl.DataFrame(schema=_SCHEMA), "")
     few = (
@@ -108,20 +107,20 @@ def calibrate(evidence: Evidence) -> Calibration:
     )
     if pins < _SHOWN:
         return replace(unchecked, verdict=few)
-    fold = blocks.at(blocks.asked) % _FOLDS
-    if blocks.count < _FOLDS:
+    fold = slices.at(slices.asked) % _FOLDS
+    if slices.count < _FOLDS:
         told = (
-            f"{pins:,} requests with a key, but in fewer than {_FOLDS} blocks of time, longer than the window"
+            f"{pins:,} requests with a key, but in fewer than {_FOLDS} slices of time, longer than the window"
         )
         return replace(unchecked, verdict=f"calibrated only if the model holds: {told}")
-    guesses = [_guessed(evidence, flows, known & (fold == nth)) for nth in range(_FOLDS)]
+    guesses = [_guessed(candidates, workflows, known & (fold == nth)) for nth in range(_FOLDS)]
     every = Guesses.of(guesses)
     if pins < ENOUGH:
         before = _reliability(every)
         return Calibration(pins, 1.0, _ece(before), _ece(before), before, few)
     cooled = Guesses.of(
         [
-            each.tempered(Guesses.of(guesses[:nth] + guesses[nth + 1 :]).temperature())
+            each.temper(Guesses.of(guesses[:nth] + guesses[nth + 1 :]).temperature())
             for nth, each in enumerate(guesses)
         ]
     )
@@ -135,19 +134,19 @@ def calibrate(evidence: Evidence) -> Calibration:
     return Calibration(pins, 1.0, ece_before, ece_before, before, _verdict(before, "as the model says them"))
 
 
-def tempered(evidence: Evidence, fit: Fit, temperature: float) -> Fit:
+def temper(candidates: Candidates, fit: Fit, temperature: float) -> Fit:
     """Divides the log odds of each workflow by a temperature; what a key names, or nobody sent, stays.
 
     Above 1 all become less sure. A workflow's builds share its probability as before, so it does not matter
     how many they are.
 
     Args:
-        evidence: what the fit is of.
+        candidates: what the fit is of.
         fit: a fit.
         temperature: above 0.
     """
-    sent, of_edge = _sent(evidence.problem, fit, Flows.of(evidence))
-    ratio = sent.tempered(temperature).probability / np.maximum(sent.probability, 1e-300)
+    sent, of_edge = _sent(candidates.problem, fit, Workflows.of(candidates))
+    ratio = sent.temper(temperature).probability / np.maximum(sent.probability, 1e-300)
     return replace(fit, probability=fit.probability * ratio[of_edge])
 
 
@@ -157,13 +156,13 @@ class Guesses:
 
     Attributes:
         request: number of the request; sorted.
-        flow: the workflow.
+        workflow: the workflow.
         probability: that it sent the request; those of a request sum to 1.
         right: whether it did, where that is known.
     """
 
     request: Ints
-    flow: Ints
+    workflow: Ints
     probability: Floats
     right: NDArray[np.bool_]
 
@@ -173,7 +172,7 @@ class Guesses:
         begins = np.cumsum([0, *(part.requests for part in parts)])
         return cls(
             np.concatenate([part.request + begin for part, begin in zip(parts, begins, strict=False)]),
-            np.concatenate([part.flow for part in parts]),
+            np.concatenate([part.workflow for part in parts]),
             np.concatenate([part.probability for part in parts]),
             np.concatenate([part.right for part in parts]),
         )
@@ -183,7 +182,7 @@ class Guesses:
         """One more than the last request's number."""
         return int(self.request[-1]) + 1 if len(self.request) else 0
 
-    def tempered(self, temperature: float) -> Guesses:
+    def temper(self, temperature: float) -> Guesses:
         """The same with log odds divided by a temperature."""
         power = self.probability ** (1 / temperature)
         total = np.bincount(self.request, power, self.requests)
@@ -197,39 +196,39 @@ class Guesses:
     def temperature(self) -> float:
         """The temperature of the least loss."""
         found = minimize_scalar(
-            lambda log: self.tempered(float(np.exp(log))).loss(), bounds=_LOG_TEMPERATURES, method="bounded"
+            lambda log: self.temper(float(np.exp(log))).loss(), bounds=_LOG_TEMPERATURES, method="bounded"
         )
         return float(np.exp(found.x))
 
 
-def _sent(problem: Problem, fit: Fit, flows: Flows) -> tuple[Guesses, Ints]:
+def _sent(problem: Problem, fit: Fit, workflows: Workflows) -> tuple[Guesses, Ints]:
     """Which workflow sent each request, if a known build did; and for each edge of the fit its row."""
     request = problem.edge_request[fit.edge].astype(np.int64)
     keys, row = np.unique(
-        request * len(flows.names) + flows.of_build[problem.edge_build[fit.edge]], return_inverse=True
+        request * len(workflows.names) + workflows.of_build[problem.edge_build[fit.edge]], return_inverse=True
     )
-    of_request, flow = np.divmod(keys, len(flows.names))
+    of_request, workflow = np.divmod(keys, len(workflows.names))
     probability = summed(row, fit.probability, len(keys))
-    sent = Guesses(of_request, flow, probability, np.zeros(len(keys), dtype=bool))
-    return sent.tempered(1.0), row
+    sent = Guesses(of_request, workflow, probability, np.zeros(len(keys), dtype=bool))
+    return sent.temper(1.0), row
 
 
-def _truth(problem: Problem, flows: Flows) -> Ints:
+def _truth(problem: Problem, workflows: Workflows) -> Ints:
     """The workflow of the builds that a request with a key has edges to; nobody without."""
-    found = np.full(len(problem.shard), flows.nobody)
+    found = np.full(len(problem.shard), workflows.nobody)
     of_pin = problem.pinned[problem.edge_request]
-    found[problem.edge_request[of_pin]] = flows.of_build[problem.edge_build[of_pin]]
+    found[problem.edge_request[of_pin]] = workflows.of_build[problem.edge_build[of_pin]]
     return found
 
 
-def _guessed(evidence: Evidence, flows: Flows, which: NDArray[np.bool_]) -> Guesses:
+def _guessed(candidates: Candidates, workflows: Workflows, which: NDArray[np.bool_]) -> Guesses:
     """What a fit says of these requests that does not know their keys."""
-    apart = unpinned(evidence, which).problem
-    sent, _ = _sent(apart, fit_model(apart), flows)
+    apart = unpin(candidates, which).problem
+    sent, _ = _sent(apart, fit_model(apart), workflows)
     of_these = which[sent.request]
-    request, flow = sent.request[of_these], sent.flow[of_these]
-    right = flow == _truth(evidence.problem, flows)[request]
-    return Guesses(request, flow, sent.probability[of_these], right)
+    request, workflow = sent.request[of_these], sent.workflow[of_these]
+    right = workflow == _truth(candidates.problem, workflows)[request]
+    return Guesses(request, workflow, sent.probability[of_these], right)
 
 
 def _reliability(guesses: Guesses) -> pl.DataFrame:

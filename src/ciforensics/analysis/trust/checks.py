@@ -1,7 +1,7 @@
 """Does the model fit? What half of the time the fit says of the other half, against what was there.
 
 Posterior predictive checks (Gelman et al. 2013, "Bayesian Data Analysis", ch. 6), on time that the fit has
-not seen: time is cut into blocks longer than the window, the model is fitted to every other block, and says
+not seen: time is cut into slices longer than the window, the model is fitted to every other slice, and says
 how many requests it expects in those between, by url and hour and by delay. They need no keys. They tell
 whether the probabilities can be right, not that they are.
 """
@@ -15,14 +15,14 @@ import numpy as np
 import polars as pl
 
 from ciforensics.analysis.attribution.fit import fit_model
-from ciforensics.analysis.trust.blocks import Blocks, only_of
+from ciforensics.analysis.trust.slices import Slices, prune
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from polars._typing import SchemaDict as Schema
 
+    from ciforensics.analysis.attribution.candidates import Candidates
     from ciforensics.analysis.attribution.delays import Bins
-    from ciforensics.analysis.attribution.evidence import Evidence
     from ciforensics.analysis.attribution.fit import Fit
 
     Floats = NDArray[np.float64]
@@ -77,23 +77,22 @@ class Checks:
     verdict: str
 
 
-def checks(evidence: Evidence, fit: Fit) -> Checks:
+def run_checks(candidates: Candidates, fit: Fit) -> Checks:
     """Compares what each half of the time says of the other half with what was there.
 
     Args:
-        evidence: what the fit is of.
+        candidates: what the fit is of.
         fit: a fit.
 
     Example:
         >>> import ciforensics as ci
-        >>> from ciforensics.analysis.answer import attribute
-        >>> found = attribute(ci.connect())
-        >>> 0 <= checks(found.evidence, found.fit).far <= 1
+        >>> found = ci.attribute(ci.connect())
+        >>> 0 <= run_checks(found.candidates, found.fit).far <= 1
         True
     """
-    blocks, problem = Blocks.of(evidence), only_of(evidence.problem, fit)
+    slices, problem = Slices.of(candidates), prune(candidates.problem, fit)
     late = late_share(fit, problem.bins)
-    if blocks.count < 2 or not len(fit.edge):
+    if slices.count < 2 or not len(fit.edge):
         short = f"less than {2 * int(problem.bins.edges[-1])} s were recorded"
         short = short if len(fit.edge) else "no build ran before any 401"
         return Checks(
@@ -103,21 +102,21 @@ def checks(evidence: Evidence, fit: Fit) -> Checks:
     delays = np.zeros((2, len(bins.widths)))
     counts = np.zeros((3, problem.n_shards, len(problem.hours)))
     for half in (0, 1):
-        seen = (np.arange(blocks.count) % 2 != half).astype(float)
-        fitted = fit_model(blocks.weighted(problem, seen), start=fit)
-        unseen = blocks.weighted(problem, 1 - seen)
+        seen = (np.arange(slices.count) % 2 != half).astype(float)
+        fitted = fit_model(slices.weighted(problem, seen), start=fit)
+        unseen = slices.weighted(problem, 1 - seen)
         mass = fitted.delays.by_pair * bins.widths
-        exposure = (mass * blocks.weighted(problem, seen).at_risk[fitted.task]).sum(axis=1)
+        exposure = (mass * slices.weighted(problem, seen).at_risk[fitted.task]).sum(axis=1)
         mass *= (fitted.requests / np.maximum(exposure, 1))[:, None]
         sent = fitted.probability * unseen.weight[problem.edge_request[fitted.edge]]
         delays[0] += np.bincount(bins.of_second[problem.edge_lag[fitted.edge]], sent, len(bins.widths))
         delays[1] += (unseen.at_risk[fitted.task] * mass).sum(axis=0)
         cells = problem.shard.astype(np.int64) * len(problem.hours) + problem.hour
         counts[0] += np.bincount(cells, unseen.weight, counts[0].size).reshape(counts[0].shape)
-        background = fitted.background * ((1 - seen) @ blocks.seconds)
-        counts[1] += background + _sent(evidence, blocks, fitted, mass, 1 - seen)
+        background = fitted.background * ((1 - seen) @ slices.seconds)
+        counts[1] += background + _sent(candidates, slices, fitted, mass, 1 - seen)
         counts[2] += background
-    rows = _cells(evidence, counts)
+    rows = _cells(candidates, counts)
     far = float((rows["z"].abs() > FAR).sum()) / max(1, len(rows))
     worst = rows.sort(pl.col("z").abs(), *_COUNTS, descending=True).head(_WORST)
     told = (
@@ -153,23 +152,23 @@ def late_share(fit: Fit, bins: Bins) -> float:
     return float(found[bins.centres >= _END * bins.edges[-1]].sum() / max(found.sum(), 1e-9))
 
 
-def _sent(evidence: Evidence, blocks: Blocks, fit: Fit, mass: Floats, weights: Floats) -> Floats:
-    """Requests that builds are expected to send by shard and hour, in blocks that count.
+def _sent(candidates: Candidates, slices: Slices, fit: Fit, mass: Floats, weights: Floats) -> Floats:
+    """Requests that builds are expected to send by shard and hour, in slices that count.
 
     Args:
-        evidence: the builds.
-        blocks: of time.
+        candidates: the builds.
+        slices: of time.
         fit: the pairs.
         mass: expected requests of each pair by delay, shape (pairs, bins).
-        weights: of the blocks.
+        weights: of the slices.
     """
-    problem = evidence.problem
+    problem = candidates.problem
     bins, hours = len(problem.bins.widths), len(problem.hours)
     found = np.zeros((problem.n_shards, hours))
-    at = blocks.started[:, None] + problem.bins.centres
-    hour = np.searchsorted(evidence.hours, at // 3600).clip(0, hours - 1)
-    recorded = (evidence.hours[hour] == at // 3600) & (at >= blocks.begins[0]) & (at <= blocks.begins[-1])
-    weight = weights[blocks.at(at)] * recorded * problem.alive
+    at = slices.started[:, None] + problem.bins.centres
+    hour = np.searchsorted(candidates.hours, at // 3600).clip(0, hours - 1)
+    recorded = (candidates.hours[hour] == at // 3600) & (at >= slices.begins[0]) & (at <= slices.begins[-1])
+    weight = weights[slices.at(at)] * recorded * problem.alive
     cell = np.arange(bins) * hours + hour
     by_task = np.argsort(problem.task, kind="stable")
     ends = np.cumsum(np.bincount(problem.task, minlength=problem.n_tasks))
@@ -184,7 +183,7 @@ def _sent(evidence: Evidence, blocks: Blocks, fit: Fit, mass: Floats, weights: F
     return found
 
 
-def _cells(evidence: Evidence, counts: Floats) -> pl.DataFrame:
+def _cells(candidates: Candidates, counts: Floats) -> pl.DataFrame:
     """A row for each url, user agent and hour of which enough is expected; the others in one."""
     alone = counts[1] >= _SMALL
     shard, hour = np.nonzero(alone)
@@ -193,8 +192,8 @@ def _cells(evidence: Evidence, counts: Floats) -> pl.DataFrame:
     quiet = rest[:, ~apart].sum(axis=1, keepdims=True)
     values = np.concatenate([counts[:, shard, hour], rest[:, apart], quiet], axis=1)
     shards = [*shard.tolist(), *np.flatnonzero(apart).tolist(), None]
-    times = [*(evidence.hours[hour] * 3_600_000_000).tolist(), *([None] * (int(apart.sum()) + 1))]
-    named = evidence.requests.select("shard", "url", "user_agent").unique("shard")
+    times = [*(candidates.hours[hour] * 3_600_000_000).tolist(), *([None] * (int(apart.sum()) + 1))]
+    named = candidates.requests.select("shard", "url", "user_agent").unique("shard")
     return (
         pl.DataFrame(
             {"shard": shards, "hour": times, "observed": values[0], "expected": values[1]},

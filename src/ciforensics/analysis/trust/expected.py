@@ -27,8 +27,8 @@ from ciforensics.errors import CiforensicsError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ciforensics.analysis.attribution.candidates import Candidates
     from ciforensics.analysis.attribution.delays import Bins
-    from ciforensics.analysis.attribution.evidence import Evidence
     from ciforensics.analysis.attribution.fit import Fit
 
     Floats = NDArray[np.float64]
@@ -79,7 +79,7 @@ class Expected:
         )
 
 
-def expected(*, builds_per_hour: float, hours: float, coverage: float, delay_s: float = DELAY_S) -> Expected:
+def look_up(*, builds_per_hour: float, hours: float, coverage: float, delay_s: float = DELAY_S) -> Expected:
     """Looks up what made-up fleets got, between the settings that were tried.
 
     Args:
@@ -92,8 +92,8 @@ def expected(*, builds_per_hour: float, hours: float, coverage: float, delay_s: 
         CiforensicsError: builds, hours or delay are not above zero, or the coverage is no share.
 
     Example:
-        >>> few = expected(builds_per_hour=60, hours=24, coverage=1)
-        >>> many = expected(builds_per_hour=1500, hours=24, coverage=0.7)
+        >>> few = look_up(builds_per_hour=60, hours=24, coverage=1)
+        >>> many = look_up(builds_per_hour=1500, hours=24, coverage=0.7)
         >>> few.top1 > 0.9 > many.top1
         True
     """
@@ -114,7 +114,7 @@ def expected(*, builds_per_hour: float, hours: float, coverage: float, delay_s: 
     return Expected(builds_per_hour, hours, coverage, delay_s, top1, best_top1, share_error, beyond)
 
 
-def expected_for(evidence: Evidence, *, unattributed: float, delay_s: float = DELAY_S) -> Expected | None:
+def expect_of(candidates: Candidates, *, unattributed: float, delay_s: float = DELAY_S) -> Expected | None:
     """What to expect of a case; None where no build or no 401 was recorded, or nothing was attributed.
 
     A case cannot say how many builds it knows nothing of. They show as 401s that no known build explains, so
@@ -122,15 +122,15 @@ def expected_for(evidence: Evidence, *, unattributed: float, delay_s: float = DE
     background than that, too high where the model lays at known builds what others sent.
 
     Args:
-        evidence: of the case.
+        candidates: requests and builds of the case.
         unattributed: share of the case's 401s that ended so.
         delay_s: of the fit, see `median_delay`.
     """
-    hours, known = evidence.problem.seconds / 3600, float(evidence.problem.exposure.sum())
+    hours, known = candidates.problem.seconds / 3600, float(candidates.problem.exposure.sum())
     coverage = min(1.0, (1 - unattributed) / (1 - BACKGROUND))
-    if evidence.requests.is_empty() or not (hours > 0 and known > 0 and coverage > 0):
+    if candidates.requests.is_empty() or not (hours > 0 and known > 0 and coverage > 0):
         return None
-    return expected(builds_per_hour=known / hours / coverage, hours=hours, coverage=coverage, delay_s=delay_s)
+    return look_up(builds_per_hour=known / hours / coverage, hours=hours, coverage=coverage, delay_s=delay_s)
 
 
 def median_delay(fit: Fit, bins: Bins) -> float:

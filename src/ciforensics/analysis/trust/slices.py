@@ -1,7 +1,7 @@
-"""Time in blocks: what a check or a bootstrap gives a fit to see, and what not.
+"""Time in slices: what a check or a bootstrap gives a fit to see, and what not.
 
-A build's requests come after it, so what is near in time belongs together: blocks are longer than the window,
-and a block is taken whole.
+A build's requests come after it, so what is near in time belongs together: slices are longer than the window,
+and a slice is taken whole. To statistics they are the blocks of a block bootstrap.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ciforensics.analysis.attribution.steps import Pairs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ciforensics.analysis.attribution.evidence import Evidence
+    from ciforensics.analysis.attribution.candidates import Candidates
     from ciforensics.analysis.attribution.fit import Fit
     from ciforensics.analysis.attribution.steps import Problem
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 _HOUR_S = 3600
-_WINDOWS = 2  # length of a block: what a build sends into the next one is then a small part
-_MOST = 200  # blocks, of a long time
-_NO_TIME = 1e-6  # seconds of an hour that no block was drawn of: none, but rates divide by it
+_WINDOWS = 2  # length of a slice: what a build sends into the next one is then a small part
+_MOST = 200  # slices, of a long time
+_NO_TIME = 1e-6  # seconds of an hour that no slice was drawn of: none, but rates divide by it
 
 
 @dataclass(frozen=True, eq=False)
-class Blocks:
+class Slices:
     """Recorded time in pieces of one length.
 
     Attributes:
-        begins: when each block begins, in seconds since 1970, and the end of the last.
+        begins: when each slice begins, in seconds since 1970, and the end of the last.
         asked: when each request came.
         started: when each build started, by the same clock.
-        seconds: recorded in each block and hour, shape (blocks, hours).
+        seconds: recorded in each slice and hour, shape (slices, hours).
     """
 
     begins: Floats
@@ -46,13 +46,16 @@ class Blocks:
     seconds: Floats
 
     @classmethod
-    def of(cls, evidence: Evidence) -> Blocks:
-        """Cuts the recorded time of a case into blocks, of twice the window at least."""
-        asked, builds = evidence.requests["second"].fill_null(0).to_numpy().astype(float), started(evidence)
-        begins, ends = _recorded(evidence)
+    def of(cls, candidates: Candidates) -> Slices:
+        """Cuts the recorded time of a case into slices, of twice the window at least."""
+        asked, builds = (
+            candidates.requests["second"].fill_null(0).to_numpy().astype(float),
+            started(candidates),
+        )
+        begins, ends = _recorded(candidates)
         if not len(begins):
             return cls(np.zeros(1), asked, builds, np.zeros((0, 0)))
-        window = int(evidence.problem.bins.edges[-1])
+        window = int(candidates.problem.bins.edges[-1])
         length = max(_WINDOWS * window, (ends[-1] - begins[0]) / _MOST)
         edges = np.linspace(begins[0], ends[-1], max(1, int((ends[-1] - begins[0]) // length)) + 1)
         shared = np.minimum(edges[1:, None], ends) - np.maximum(edges[:-1, None], begins)
@@ -62,16 +65,16 @@ class Blocks:
 
     @property
     def count(self) -> int:
-        """How many blocks there are."""
+        """How many slices there are."""
         return len(self.seconds)
 
     def at(self, times: Floats) -> Ints:
-        """The block of each time, the nearest one of what was not recorded."""
+        """The slice of each time, the nearest one of what was not recorded."""
         found: Ints = np.searchsorted(self.begins, times, side="right") - 1
         return found.clip(0, max(0, self.count - 1))
 
     def weighted(self, problem: Problem, weights: Floats) -> Problem:
-        """The problem as if each block had come so many times."""
+        """The problem as if each slice had come so many times."""
         return replace(
             problem,
             weight=problem.weight * weights[self.at(self.asked)],
@@ -80,29 +83,29 @@ class Blocks:
         )
 
 
-def _recorded(evidence: Evidence) -> tuple[Floats, Floats]:
+def _recorded(candidates: Candidates) -> tuple[Floats, Floats]:
     """When each hour's record begins and ends, in seconds since 1970: all of it but at either end."""
-    begins, seconds = evidence.hours.astype(float) * _HOUR_S, evidence.problem.hours
+    begins, seconds = candidates.hours.astype(float) * _HOUR_S, candidates.problem.hours
     if len(begins) > 1:
         begins[0] += _HOUR_S - seconds[0]
     elif len(begins):
-        begins[0] = evidence.requests["second"].drop_nulls().to_numpy().min(initial=begins[0] + _HOUR_S)
+        begins[0] = candidates.requests["second"].drop_nulls().to_numpy().min(initial=begins[0] + _HOUR_S)
     return begins, begins + seconds
 
 
-def started(evidence: Evidence) -> Floats:
+def started(candidates: Candidates) -> Floats:
     """When each build started by the observer's clock, in seconds since 1970."""
-    problem = evidence.problem
-    at = evidence.builds["ts"].dt.epoch("s").to_numpy().astype(float)
+    problem = candidates.problem
+    at = candidates.builds["ts"].dt.epoch("s").to_numpy().astype(float)
     if not len(problem.edge_lag):
         return at
-    asked = evidence.requests["second"].fill_null(0).to_numpy()[problem.edge_request[0]]
+    asked = candidates.requests["second"].fill_null(0).to_numpy()[problem.edge_request[0]]
     offset = asked - problem.edge_lag[0] - at[problem.edge_build[0]]  # one edge tells it of all
     found: Floats = at + offset
     return found
 
 
-def only_of(problem: Problem, fit: Fit) -> Problem:
+def prune(problem: Problem, fit: Fit) -> Problem:
     """The problem with the edges that a fit needs, so that fitting it again from there is quick.
 
     Of each pair that takes no part one edge stays: the prior is to know how many there are.

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from ciforensics.analysis.attribution.evidence import TASK, named
+from ciforensics.analysis.attribution.candidates import TASK, with_names
 from ciforensics.analysis.attribution.steps import summed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ciforensics.analysis.attribution.evidence import Evidence
+    from ciforensics.analysis.attribution.candidates import Candidates
     from ciforensics.analysis.attribution.fit import Fit
     from ciforensics.analysis.attribution.steps import Problem
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Flows:
+class Workflows:
     """Workflows by number, and whose each build and each request with a key is.
 
     Attributes:
@@ -42,20 +42,20 @@ class Flows:
     nobody: int
 
     @classmethod
-    def of(cls, evidence: Evidence) -> Flows:
+    def of(cls, candidates: Candidates) -> Workflows:
         """The workflows of a case."""
-        builds = evidence.builds.select(*TASK, keyed=pl.lit(value=False))
+        builds = candidates.builds.select(*TASK, keyed=pl.lit(value=False))
         keyed = pl.col("basis").is_not_null()
         told = (pl.when(keyed).then(pl.col(key)).alias(key) for key in TASK)
-        asked = evidence.requests.select(*told, keyed=keyed)
+        asked = candidates.requests.select(*told, keyed=keyed)
         nobody = pl.DataFrame({**dict.fromkeys(TASK), "keyed": False}, schema=builds.schema)
-        rows = named(pl.concat([builds, asked, nobody]), evidence.builds, keyed=pl.col("keyed"))
+        rows = with_names(pl.concat([builds, asked, nobody]), candidates.builds, keyed=pl.col("keyed"))
         several = (
             pl.col("ci_repo", "workflow").drop_nulls().unique().sort().str.join(" or ").replace("", None)
         )
         names = rows.group_by("name").agg(several).sort("name")
-        flow = rows["name"].rank("dense").to_numpy().astype(np.int64) - 1
-        return cls(names, flow[: len(builds)], flow[len(builds) : -1], int(flow[-1]))
+        workflow = rows["name"].rank("dense").to_numpy().astype(np.int64) - 1
+        return cls(names, workflow[: len(builds)], workflow[len(builds) : -1], int(workflow[-1]))
 
     def counts(self, problem: Problem, fit: Fit, kind: NDArray[Any], kinds: int) -> Floats:
         """Expected requests by workflow and some kind of request, shape (workflows, kinds)."""
@@ -63,7 +63,7 @@ class Flows:
         request = problem.edge_request[fit.edge]
         sent = fit.probability * weight[request]
         rest = np.where(problem.pinned, problem.weight, fit.unexplained * weight)
-        flow = np.concatenate([self.of_build[problem.edge_build[fit.edge]], self.of_request])
-        cell = flow * kinds + np.concatenate([kind[request], kind])
+        workflow = np.concatenate([self.of_build[problem.edge_build[fit.edge]], self.of_request])
+        cell = workflow * kinds + np.concatenate([kind[request], kind])
         found = summed(cell, np.concatenate([sent, rest]), len(self.names) * kinds)
         return found.reshape(len(self.names), kinds)

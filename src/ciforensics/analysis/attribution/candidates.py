@@ -1,4 +1,4 @@
-"""What a case knows of its 401s and builds, as the numbers that the model takes.
+"""The 401s of a case and the builds that could have sent them, as the numbers that the model takes.
 
 SQL decides which builds are candidates (`views/build_candidates.sql`) and which requests a key names the run
 of (`views/exact_keys.sql`); here texts become numbers, and seconds become edges.
@@ -17,7 +17,8 @@ from scipy.sparse.csgraph import connected_components
 
 from ciforensics.analysis.attribution.delays import Bins
 from ciforensics.analysis.attribution.steps import Problem
-from ciforensics.analysis.links.sightings import factors, sightings
+from ciforensics.analysis.links.basis import Basis
+from ciforensics.analysis.links.sightings import find_sightings, weigh_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,36 +33,40 @@ if TYPE_CHECKING:
 
 TASK = ("ci_repo", "workflow", "job")
 RUN = (*TASK, "run_id")
-NOBODY = "unattributed"
 _NAMED = 3  # members that the name of a group names
 _HOUR = 3600
 _SHORTEST = 60.0  # of an hour's seconds: a log of one second would make every rate look huge
 
 
-def name() -> pl.Expr:
+def workflow_name() -> pl.Expr:
     """Repository and workflow in one text, `unattributed` where there is neither."""
     nobody = pl.col("ci_repo").is_null() & pl.col("workflow").is_null()
     both = pl.concat_str("ci_repo", "workflow", separator=" · ", ignore_nulls=True)
-    return pl.when(nobody).then(pl.lit(NOBODY)).otherwise(both).alias("name")
+    return pl.when(nobody).then(pl.lit(Basis.UNATTRIBUTED)).otherwise(both).alias("name")
 
 
-def named(rows: pl.DataFrame, builds: pl.DataFrame, *, keyed: pl.Expr) -> pl.DataFrame:
+def with_names(rows: pl.DataFrame, builds: pl.DataFrame, *, keyed: pl.Expr) -> pl.DataFrame:
     """The rows with a `name`: of the group that their job is in, else their repository and workflow in one.
 
     Args:
         rows: with `ci_repo`, `workflow` and `job`.
-        builds: with their `group`, see `Evidence`.
+        builds: with their `group`, see `Candidates`.
         keyed: of the rows, whether a key names them: it tells apart what the model cannot.
     """
-    groups = builds.filter(name() != NOBODY).drop_nulls("group").select(*TASK, "group").unique()
+    groups = (
+        builds.filter(workflow_name() != Basis.UNATTRIBUTED)
+        .drop_nulls("group")
+        .select(*TASK, "group")
+        .unique()
+    )
     rows = rows.join(groups, on=TASK, how="left", nulls_equal=True, maintain_order="left")
     group = pl.when(~keyed).then(pl.col("group"))
-    return rows.with_columns(name=pl.coalesce(group, name())).drop("group")
+    return rows.with_columns(name=pl.coalesce(group, workflow_name())).drop("group")
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
-    """401s, builds, and the problem that they make.
+class Candidates:
+    """401s, the builds that could have sent them, and the problem that they make.
 
     Attributes:
         requests: a row for each 401, in the problem's order: its place and content, and where a key names its
@@ -73,7 +78,7 @@ class Evidence:
             first member), and its `name`.
         hours: the start of each recorded hour, in hours since 1970.
         problem: the same in numbers.
-        candidates: `second`, `build_id` and `lag_s` of each build that could have sent what came in a second.
+        by_second: `second`, `build_id` and `lag_s` of each build that could have sent what came in a second.
     """
 
     requests: pl.DataFrame
@@ -82,7 +87,7 @@ class Evidence:
     tasks: pl.DataFrame
     hours: Ints
     problem: Problem
-    candidates: Mapping[str, NDArray[Any]]
+    by_second: Mapping[str, NDArray[Any]]
 
 
 def gather(
@@ -92,7 +97,7 @@ def gather(
     offset_s: float,
     observer: str | None,
     fetches: bool = False,
-) -> Evidence:
+) -> Candidates:
     """Reads a case.
 
     Args:
@@ -108,7 +113,7 @@ def gather(
             params=[observer, fetches],
         )
     )
-    told = sightings(con, asked["source"][0], fetches=fetches) if len(asked) else None
+    told = find_sightings(con, asked["source"][0], fetches=fetches) if len(asked) else None
     requests = (
         _named(asked, told)
         .with_columns(
@@ -123,13 +128,13 @@ def gather(
         pl.DataFrame(con.sql("FROM builds ORDER BY build_id")), pl.DataFrame(con.sql("FROM always_together"))
     )
     # Not by con.sql(): with parameters it takes every value through Python, 3 s for 2 M rows.
-    candidates = con.execute(
+    by_second = con.execute(
         "SELECT second, build_id::INTEGER AS build_id, lag_s::INTEGER AS lag_s FROM build_candidates("
         "p_build_window_s := $1, p_offset_s := $2, p_observer := $3, p_fetches := $4) "
         "ORDER BY second, build_id",
         [build_window_s, offset_s, observer, fetches],
     ).fetchnumpy()
-    request, build, lag = _edges(requests, builds, candidates)
+    request, build, lag = _edges(requests, builds, by_second)
     recorded = pl.DataFrame(con.sql("FROM observed_hours(p_observer := $1)", params=[observer]))
     hours, seconds = _recorded(recorded)
     hour = np.searchsorted(hours, requests["second"].fill_null(0).to_numpy() // _HOUR)
@@ -142,7 +147,7 @@ def gather(
         edge_request=request,
         edge_build=build,
         edge_lag=lag,
-        edge_factor=factors(con, requests, (request, build), told),
+        edge_factor=weigh_addresses(con, requests, (request, build), told),
         task=builds["task"].to_numpy(),
         exposure=_exposure(builds, recorded, offset_s),
         life=_life(builds, build_window_s, offset_s),
@@ -152,14 +157,14 @@ def gather(
         n_tasks=len(tasks),
         bins=Bins.up_to(build_window_s),
     )
-    return Evidence(requests, builds, runs, tasks, hours, problem, candidates)
+    return Candidates(requests, builds, runs, tasks, hours, problem, by_second)
 
 
-def unpinned(evidence: Evidence, which: NDArray[np.bool_]) -> Evidence:
+def unpin(candidates: Candidates, which: NDArray[np.bool_]) -> Candidates:
     """The same as if no key named the run of these requests: every candidate could have sent them, alike."""
     basis = pl.when(pl.Series(~which)).then(pl.col("basis"))
-    requests, before = evidence.requests.with_columns(basis.alias("basis")), evidence.problem
-    request, build, lag = _edges(requests, evidence.builds, evidence.candidates)
+    requests, before = candidates.requests.with_columns(basis.alias("basis")), candidates.problem
+    request, build, lag = _edges(requests, candidates.builds, candidates.by_second)
     factor = np.ones(len(request) if len(before.edge_factor) else 0, dtype=np.float32)
     if len(factor):  # what other observers know of a request is often what its key rests on
         factor[~which[request]] = before.edge_factor[~which[before.edge_request]]
@@ -171,23 +176,23 @@ def unpinned(evidence: Evidence, which: NDArray[np.bool_]) -> Evidence:
         edge_lag=lag,
         edge_factor=factor,
     )
-    return replace(evidence, requests=requests, problem=problem)
+    return replace(candidates, requests=requests, problem=problem)
 
 
-def in_periods(evidence: Evidence, period: pl.Series) -> Evidence:
+def split_by_period(candidates: Candidates, period: pl.Series) -> Candidates:
     """The same where a task is another one in each of its periods, so that what it sends may change.
 
     Args:
-        evidence: the evidence.
-        period: of each build, in the order of `Evidence.builds`.
+        candidates: requests and builds.
+        period: of each build, in the order of `Candidates.builds`.
     """
-    builds = evidence.builds.with_columns(
+    builds = candidates.builds.with_columns(
         pl.struct("task", period.alias("period")).rank("dense").cast(pl.Int32).alias("task") - 1,
         before="task",
     )
     before = builds.select("task", "before").unique("task").sort("task")["before"]
-    problem = replace(evidence.problem, task=builds["task"].to_numpy(), n_tasks=len(before))
-    return replace(evidence, builds=builds.drop("before"), tasks=evidence.tasks[before], problem=problem)
+    problem = replace(candidates.problem, task=builds["task"].to_numpy(), n_tasks=len(before))
+    return replace(candidates, builds=builds.drop("before"), tasks=candidates.tasks[before], problem=problem)
 
 
 def _named(asked: pl.DataFrame, told: Sightings | None) -> pl.DataFrame:
@@ -211,7 +216,7 @@ def _numbered(
     runs = builds.select(RUN).unique().sort(RUN).with_row_index("run")
     each = builds.select(TASK).unique().sort(TASK).with_row_index("place")
     each = each.with_columns(
-        task=pl.Series(_groups(each, together)).rank("dense").cast(pl.Int32) - 1, name=name()
+        task=pl.Series(_groups(each, together)).rank("dense").cast(pl.Int32) - 1, name=workflow_name()
     )
     groups = each.group_by("task", maintain_order=True).agg(names=pl.col("name").unique(maintain_order=True))
     names, more = pl.col("names"), pl.col("names").list.len().cast(pl.Int64) - _NAMED
@@ -239,21 +244,21 @@ def _groups(each: pl.DataFrame, together: pl.DataFrame) -> NDArray[np.int32]:
 
 
 def _edges(
-    requests: pl.DataFrame, builds: pl.DataFrame, candidates: Mapping[str, NDArray[Any]]
+    requests: pl.DataFrame, builds: pl.DataFrame, by_second: Mapping[str, NDArray[Any]]
 ) -> tuple[Edge, Edge, Edge]:
     """Request, build and lag of each edge: the candidates of a second are those of each of its requests.
 
     A request that a key names the run of has edges to that run's builds only.
     """
-    seconds = candidates["second"]
+    seconds = by_second["second"]
     asked = requests["second"].fill_null(-1).to_numpy()
     first, past = np.searchsorted(seconds, asked), np.searchsorted(seconds, asked, side="right")
     count = past - first
     request = np.repeat(np.arange(len(asked), dtype=np.int32), count)
     begins = np.cumsum(count) - count
     place = np.arange(len(request)) - np.repeat(begins - first, count)
-    build = candidates["build_id"][place]
-    lag = candidates["lag_s"][place]
+    build = by_second["build_id"][place]
+    lag = by_second["lag_s"][place]
     named = pl.coalesce("run_id", pl.concat_str("ci_repo", pl.col("workflow").fill_null(""), separator="\0"))
     of_builds = builds.select(key=named)
     of_requests = requests.select(key=pl.when(pl.col("basis").is_not_null()).then(named))
