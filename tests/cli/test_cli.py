@@ -261,7 +261,7 @@ def test_help_and_the_sources_are_printed(tmp_path: Path) -> None:
 )
 def test_a_report_that_cannot_be_written_is_one_line(logs: Path, arguments: list[str], said: str) -> None:
     (logs.parent / "file").touch()
-    done = run("report", "--only", "00", *arguments, cwd=logs.parent)
+    done = run("report", "--only", "case", *arguments, cwd=logs.parent)
     assert (done.returncode, done.stdout) == (1, ""), done
     assert done.stderr.startswith(said)
     assert len(done.stderr.splitlines()) == 1
@@ -278,18 +278,49 @@ def test_a_report_from_logs_is_an_index_and_a_page_for_each_notebook(tmp_path: P
     index = (tmp_path / "out/index.html").read_text("utf-8")
     for name in names:
         assert f"notebooks/{name}.html" in index
-        assert f"{name} …" in done.stderr
+    for slug in ("case", "unauthorized", "links", "attribution", "migration", "docker", "traffic"):
+        assert f"{slug} …" in done.stderr
     assert "github_csv (csv): 3,120 rows" in done.stderr
 
 
 def test_only_the_notebook_that_was_asked_for_runs(logs: Path) -> None:
-    done = run("report", "--out", "out", "--only", "00", cwd=logs.parent)
+    done = run("report", "--out", "out", "--only", "case", cwd=logs.parent)
     assert done.returncode == 0, done.stderr
-    assert [path.stem[:2] for path in (logs.parent / "out").glob("runs/*/notebooks/*.html")] == ["00"]
+    pages = (logs.parent / "out").glob("runs/*/notebooks/*.html")
+    assert [path.stem for path in pages] == ["00-what-is-in-this-case"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fact", "hint"),
+    [
+        (["--only", "03"], "No notebook is called 03.", "write `--only attribution`."),
+        (["--only", "00-what-is-in-this-case"], "No notebook is called", "write `--only case`."),
+        (["--only", "atribution"], "No notebook is called atribution.", "did you mean attribution?"),
+        (
+            ["--only", "case", "-p", "window_s=600"],
+            "No notebook that would run has a parameter window_s.",
+            "(unauthorized), build_window_s (attribution and migration) or pull_within_s (docker).",
+        ),
+    ],
+)
+def test_what_has_another_name_now_is_refused_with_the_new_name(
+    logs: Path, arguments: list[str], fact: str, hint: str
+) -> None:
+    said = fails("report", "--out", "out", *arguments, cwd=logs.parent)
+    assert said[0].startswith(fact)
+    assert said[1].endswith(hint)
+    assert not (logs.parent / "out").exists()
+
+
+def test_a_parameter_that_some_notebooks_lack_says_which_take_it(logs: Path) -> None:
+    only = ("--only", "case", "--only", "unauthorized", "--only", "docker")
+    done = run("report", "--out", "out", *only, "-p", "pull_within_s=60", cwd=logs.parent)
+    assert done.returncode == 0, done.stderr
+    assert "pull_within_s is a parameter of docker; the other notebooks have none of this name" in done.stderr
 
 
 def test_a_finding_that_passes_fail_on_ends_with_3_and_the_report_is_there(logs: Path) -> None:
-    given = ("report", "--out", "out", "--only", "00", "--summary", "summary.md")
+    given = ("report", "--out", "out", "--only", "case", "--summary", "summary.md")
     done = run(*given, "--fail-on", "rejected>=0", cwd=logs.parent)
     assert done.returncode == 3
     assert "Records that could not be read: 0 of" in done.stderr
@@ -301,7 +332,9 @@ def test_a_finding_that_passes_fail_on_ends_with_3_and_the_report_is_there(logs:
 
 
 def test_a_report_with_pseudonyms_is_one_zip_and_who_is_who_stays_here(logs: Path) -> None:
-    done = run("report", "--out", "out", "--only", "00", "--only", "01", "--pseudonyms", cwd=logs.parent)
+    done = run(
+        "report", "--out", "out", "--only", "case", "--only", "unauthorized", "--pseudonyms", cwd=logs.parent
+    )
     assert done.returncode == 0, done.stderr
     (packed,) = (logs.parent / "out").iterdir()
     assert done.stdout == f"{packed.relative_to(logs.parent)}\n"
@@ -330,7 +363,7 @@ def test_a_misspelt_parameter_is_refused_before_anything_runs(logs: Path) -> Non
 
 
 def test_plain_papermill_runs_a_notebook_from_another_folder(logs: Path) -> None:
-    notebook = ROOT / "notebooks" / "00-what-is-in-this-case.ipynb"
+    [notebook] = (ROOT / "notebooks").glob("*-what-is-in-this-case.ipynb")
     papermill = PROGRAM.with_name("papermill")
     given: list[str | Path] = [
         notebook,

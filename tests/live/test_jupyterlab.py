@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TOKEN = "only-here"
-NOTEBOOK = "04-how-far-is-the-migration"
+[NOTEBOOK] = [path.stem for path in shipped("notebooks").glob("*-how-far-is-the-migration.ipynb")]
 VEGA = "application/vnd.vegalite.v5+json"
 
 

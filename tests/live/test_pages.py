@@ -9,7 +9,7 @@ import pytest
 
 import ciforensics as ci
 from browser import Browser, Tab
-from ciforensics.report import report
+from ciforensics.report import write_report
 from ciforensics.shipped import shipped
 from ciforensics.wording import NOTHING
 
@@ -25,8 +25,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report on the samples, made twice: the index then has trends and what changed."""
     folder = tmp_path_factory.mktemp("report")
     ci.ingest([shipped("samples")], case=folder / "case.duckdb")
-    report(folder / "case.duckdb", out=folder / "out", only=["04"])
-    report(folder / "case.duckdb", out=folder / "out", only=["02", "04"])
+    write_report(folder / "case.duckdb", out=folder / "out", only=["migration"])
+    write_report(folder / "case.duckdb", out=folder / "out", only=["links", "migration"])
     return folder / "out"
 
 
@@ -41,8 +41,8 @@ def _pages(made: Path) -> list[Path]:
     return [made / "index.html", *sorted((last / "notebooks").glob("*.html"))]
 
 
-def _page(made: Path, start: str) -> str:
-    return next(path for path in _pages(made) if path.name.startswith(start)).as_uri()
+def _page(made: Path, name: str) -> str:
+    return next(path for path in _pages(made) if name in path.name).as_uri()
 
 
 def _column(tab: Tab, nth: int) -> list[str]:
@@ -101,7 +101,7 @@ def test_printed_a_page_fits_the_paper(made: Path, browser: Browser) -> None:
 
 
 def test_with_the_keyboard_alone_one_reaches_all_that_can_be_used(made: Path, browser: Browser) -> None:
-    tab = browser.tab().open(_page(made, "02"), width=390)
+    tab = browser.tab().open(_page(made, "how-the-logs-fit"), width=390)
     tab.run("document.querySelectorAll('details').forEach(closed => closed.open = true)")
     tab.run("new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
     assert tab.run("document.querySelectorAll('pre[tabindex]').length") > 0
@@ -120,7 +120,7 @@ def test_with_the_keyboard_alone_one_reaches_all_that_can_be_used(made: Path, br
 
 
 def test_a_table_sorts_by_the_numbers_that_it_shows(made: Path, browser: Browser) -> None:
-    tab = browser.tab().open(_page(made, "02"))
+    tab = browser.tab().open(_page(made, "how-the-logs-fit"))
     came = _column(tab, 4)
     tab.run(f"{_table()}.tHead.rows[0].cells[4].querySelector('button').focus()")
     tab.press("Enter")
@@ -138,7 +138,7 @@ def test_a_table_sorts_by_the_numbers_that_it_shows(made: Path, browser: Browser
 
 
 def test_what_is_not_known_comes_last_in_either_order(browser: Browser, made: Path) -> None:
-    tab = browser.tab().open(_page(made, "02"))
+    tab = browser.tab().open(_page(made, "how-the-logs-fit"))
     rows = {
         "number": ["2,310", NOTHING, "-5", "90.0 %", "1e-05"],
         "name": ["job-10", NOTHING, "job-2", "Zoe", "anna"],
@@ -166,7 +166,7 @@ def test_what_is_not_known_comes_last_in_either_order(browser: Browser, made: Pa
 def test_a_long_table_is_filtered_by_words_and_says_how_many_rows_are_left(
     made: Path, browser: Browser
 ) -> None:
-    tab = browser.tab().open(_page(made, "02"))
+    tab = browser.tab().open(_page(made, "how-the-logs-fit"))
     assert len(_column(tab, 0)) == 20
     tab.run(f"""document.querySelector('input[aria-label="Filter: {TABLE}"]').focus()""")
     tab.type("RUN_ID squid")
@@ -185,6 +185,6 @@ def test_a_long_table_is_filtered_by_words_and_says_how_many_rows_are_left(
 def test_without_the_script_all_is_there_to_read(made: Path, browser: Browser) -> None:
     tab = browser.tab()
     tab.send("Emulation.setScriptExecutionDisabled", value=True)
-    tab.open(_page(made, "02"))
+    tab.open(_page(made, "how-the-logs-fit"))
     assert tab.run("document.querySelectorAll('th button, .filter').length") == 0
     assert len(_column(tab, 0)) == 20

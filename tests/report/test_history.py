@@ -14,7 +14,7 @@ import pytest
 
 import ciforensics as ci
 from ciforensics.errors import CiforensicsError
-from ciforensics.report import Report, history, report, summary, thresholds
+from ciforensics.report import Report, history, summary, thresholds, write_report
 from ciforensics.show.findings import DEFINITIONS, SCHEMA, Finding
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HEADER = "request_time,method,url,status,user_agent\n"
 
 
-def _notebook(folder: Path, name: str, *sources: str) -> None:
+def _notebook(folder: Path, name: str, *sources: str, slug: str = "") -> None:
     cells: list[dict[str, object]] = [
         {"id": f"c{n}", "cell_type": "markdown", "metadata": {}, "source": s}
         if s.startswith("# ")
@@ -33,12 +33,15 @@ def _notebook(folder: Path, name: str, *sources: str) -> None:
     ]  # fmt: skip
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     folder.mkdir(parents=True, exist_ok=True)
-    book = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    metadata = {"kernelspec": kernel, **({"ciforensics": {"slug": slug}} if slug else {})}
+    book = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
     (folder / f"{name}.ipynb").write_text(json.dumps(book), "utf-8")
 
 
 def _finding(value: float | None, *, subject: str | None = None, **given: object) -> Finding:
-    made = Finding("offender", "03", "Who?", subject, value, "requests", None, None, "", "info", f"{subject}")
+    made = Finding(
+        "offender", "03-who", "Who?", subject, value, "requests", None, None, "", "info", f"{subject}"
+    )
     return replace(made, **given)  # type: ignore[arg-type]
 
 
@@ -112,7 +115,9 @@ def make(tmp_path: Path) -> Callable[..., Report]:
     """Makes a report of so many 401s a day and offenders; each call is one more run."""
     case = tmp_path / "case.duckdb"
 
-    def run(n: int = 3, offenders: str = "acme/a", **options: object) -> Report:
+    def run(
+        n: int = 3, offenders: str = "acme/a", file: str = "03-who", slug: str = "", **options: object
+    ) -> Report:
         lines = [
             f"2026-03-{day:02}T10:00:{s:02}Z,GET,https://github.com/acme/x,401,git/2.39.5\n"
             for day in (16, 17)
@@ -123,7 +128,7 @@ def make(tmp_path: Path) -> Callable[..., Report]:
         whom = [(f"{name} <b>", 10) for name in offenders.split()]
         _notebook(
             tmp_path / "n",
-            "03-who",
+            file,
             "# Who?",
             'case: str = ""  # a case file\nrepos: str = ""  # only these',
             "import ciforensics as ci\ncon = ci.connect(case)",
@@ -133,8 +138,9 @@ def make(tmp_path: Path) -> Callable[..., Report]:
             f'rows = con.sql("FROM (VALUES {", ".join(map(str, whom))}) t(name, requests)")\n'
             'ci.show_findings("offender", rows, subject="name", value="requests")',
             "repos",
+            slug=slug,
         )
-        return report(case, out=tmp_path / "out", notebooks=tmp_path / "n", **options)  # type: ignore[arg-type]
+        return write_report(case, out=tmp_path / "out", notebooks=tmp_path / "n", **options)  # type: ignore[arg-type]
 
     return run
 
@@ -181,7 +187,11 @@ def test_two_reports_at_once_are_made_one_after_the_other(
     with ThreadPoolExecutor() as pool:
         both = [
             pool.submit(
-                report, tmp_path / case, out=tmp_path / "out", notebooks=tmp_path / "n", progress=said.append
+                write_report,
+                tmp_path / case,
+                out=tmp_path / "out",
+                notebooks=tmp_path / "n",
+                progress=said.append,
             )
             for _ in range(2)
         ]
@@ -195,8 +205,54 @@ def test_two_reports_at_once_are_made_one_after_the_other(
 def test_another_case_in_the_same_folder_is_not_compared(make: Callable[..., Report], tmp_path: Path) -> None:
     make(offenders="acme/a")
     shutil.copyfile(tmp_path / "case.duckdb", tmp_path / "other.duckdb")
-    other = report(tmp_path / "other.duckdb", out=tmp_path / "out", notebooks=tmp_path / "n")
+    other = write_report(tmp_path / "other.duckdb", out=tmp_path / "out", notebooks=tmp_path / "n")
     assert "Since the last run" not in other.index.read_text("utf-8")
+
+
+def test_a_run_of_the_first_version_which_knew_notebooks_by_number_is_compared(
+    make: Callable[..., Report],
+) -> None:
+    page = "03-which-workflow-sent-them"
+    old = make(offenders="acme/a", file=page, slug="attribution").folder
+    run, findings = (json.loads((old / f"{name}.json").read_text("utf-8")) for name in ("run", "findings"))
+    run |= {"schema_version": 1, "notebooks": {page: run["notebooks"]["attribution"]}}
+    old_findings = [{**each, "notebook": "03"} for each in findings["findings"]]
+    findings |= {"schema_version": 1, "findings": old_findings}
+    (old / "run.json").write_text(json.dumps(run), "utf-8")
+    (old / "findings.json").write_text(json.dumps(findings), "utf-8")
+    made = make(offenders="acme/b", file=page, slug="attribution")
+    assert [(change.kind, change.subject) for change in made.changes] == [
+        ("new", "acme/b <b>"),
+        ("gone", "acme/a <b>"),
+    ]
+    told = json.loads((made.folder / "findings.json").read_text("utf-8"))
+    assert (told["schema_version"], told["compared_with"]) == (2, old.name)
+    assert {each["notebook"] for each in told["findings"]} == {"attribution"}
+
+
+def test_a_notebook_keeps_its_name_when_its_file_is_renumbered(
+    make: Callable[..., Report], tmp_path: Path
+) -> None:
+    _notebook(tmp_path / "n", "04-why", "# Why?\n\nFirst: *Who?* And *Why not?*", slug="why")
+    make(offenders="acme/a", slug="attribution")
+    (tmp_path / "n" / "03-who.ipynb").unlink()
+    made = make(offenders="acme/b", file="10-who", slug="attribution", only=["attribution", "why"])
+    assert [(change.kind, change.subject) for change in made.changes] == [
+        ("new", "acme/b <b>"),
+        ("gone", "acme/a <b>"),
+    ]
+    assert list(made.run.notebooks) == ["why", "attribution"], "in the order of the files"
+    limit = thresholds.read_threshold("offender>9")
+    assert len(thresholds.passing([limit], made.run.findings, ())) == 1
+    page = (made.folder / "notebooks" / "04-why.html").read_text("utf-8")
+    assert '<a href="10-who.html">Who?</a> And <em>Why not?</em>' in page
+    assert 'notebooks/10-who.html">Who?</a>' in made.index.read_text("utf-8")
+
+
+def test_two_notebooks_of_one_name_are_refused(make: Callable[..., Report], tmp_path: Path) -> None:
+    _notebook(tmp_path / "n", "01-copy", "# Who?", slug="attribution")
+    with pytest.raises(CiforensicsError, match="01-copy and 03-who both are the notebook attribution"):
+        make(slug="attribution")
 
 
 def test_what_a_killed_report_left_is_cleared_away(make: Callable[..., Report], tmp_path: Path) -> None:
@@ -210,7 +266,7 @@ def test_findings_json_holds_what_the_schema_says(make: Callable[..., Report]) -
     assert all(list(found) == list(SCHEMA) for found in told["findings"])
     assert told["findings"][0] == {
         "id": "unauthorized",
-        "notebook": "03",
+        "notebook": "03-who",
         "question": "Who?",
         "subject": None,
         "value": 6.0,
@@ -230,8 +286,8 @@ def test_the_fields_and_ids_of_findings_are_documented() -> None:
         assert f"| `{name}` | {meaning} |" in page
     for each in DEFINITIONS.values():
         above = "" if each.warns_above is None else each.warns_above
-        assert f"| `{each.id}` | {each.notebook} | {each.meaning} | {each.unit} | {above} |" in page
-    assert len(re.findall(r"^\| `\w+` \| \d\d \|", page, re.MULTILINE)) == len(DEFINITIONS)
+        assert f"| `{each.id}` | `{each.notebook}` | {each.meaning} | {each.unit} | {above} |" in page
+    assert len(re.findall(r"^\| `\w+` \| `\w+` \|", page, re.MULTILINE)) == len(DEFINITIONS)
 
 
 def test_run_json_says_what_was_asked_of_which_files_by_which_versions(make: Callable[..., Report]) -> None:
@@ -292,12 +348,12 @@ def test_what_is_asked_is_checked_before_anything_runs(
 )  # fmt: skip
 def test_a_threshold_is_passed_by_the_finding_that_it_names(given: str, *, passes: bool) -> None:
     found = _finding(6, id="unauthorized", subject=None)
-    assert bool(thresholds.passing([thresholds.threshold(given)], [found], [])) is passes
+    assert bool(thresholds.passing([thresholds.read_threshold(given)], [found], [])) is passes
 
 
 def test_what_nobody_can_tell_passes_no_threshold() -> None:
     found = _finding(None, id="unauthorized")
-    assert thresholds.passing([thresholds.threshold("unauthorized<5")], [found], []) == []
+    assert thresholds.passing([thresholds.read_threshold("unauthorized<5")], [found], []) == []
 
 
 @pytest.mark.parametrize(
@@ -314,17 +370,16 @@ def test_what_nobody_can_tell_passes_no_threshold() -> None:
 )
 def test_a_wrong_threshold_is_refused_with_the_nearest_right_one(given: str, said: str) -> None:
     with pytest.raises(CiforensicsError) as caught:
-        thresholds.threshold(given)
+        thresholds.read_threshold(given)
     assert said in caught.value.hint
 
 
 def test_a_threshold_that_no_notebook_to_run_can_pass_is_refused() -> None:
-    limits = [thresholds.threshold(each) for each in ("warning", "unauthorized>5")]
-    thresholds.watched(limits, ())
-    thresholds.watched(limits, ["00", "01-where"])
-    thresholds.watched(limits, ["0"])
-    with pytest.raises(CiforensicsError, match="a finding of notebook 01, which would not run"):
-        thresholds.watched(limits, ["00"])
+    limits = [thresholds.read_threshold(each) for each in ("warning", "unauthorized>5")]
+    thresholds.check_notebooks(limits, ())
+    thresholds.check_notebooks(limits, ["case", "unauthorized"])
+    with pytest.raises(CiforensicsError, match="a finding of notebook unauthorized, which would not run"):
+        thresholds.check_notebooks(limits, ["case"])
 
 
 # In Markdown.
@@ -333,7 +388,7 @@ def test_a_threshold_that_no_notebook_to_run_can_pass_is_refused() -> None:
 def test_the_summary_is_text_whatever_the_logs_say(make: Callable[..., Report]) -> None:
     make()
     made = make(offenders="[x](javascript:alert(1))")
-    text = summary.summary(made, ["<img src=x> | @all"])
+    text = summary.write_summary(made, ["<img src=x> | @all"])
     assert "**Who?** 6 requests" in text
     assert r"\<img src=x\> \| \@all" in text
     assert r"- new\: \[x\]\(javascript\:alert\(1\)\)" in text
@@ -343,8 +398,8 @@ def test_the_summary_is_text_whatever_the_logs_say(make: Callable[..., Report]) 
 def test_the_summary_says_a_change_once_and_is_short(make: Callable[..., Report]) -> None:
     make(offenders="acme/a")
     made = make(offenders=" ".join(f"acme/b{n}" for n in range(30)))
-    passing = thresholds.passing([thresholds.threshold("changed")], made.run.findings, made.changes)
-    text = summary.summary(made, [*passing, "one more"])
+    passing = thresholds.passing([thresholds.read_threshold("changed")], made.run.findings, made.changes)
+    text = summary.write_summary(made, [*passing, "one more"])
     assert text.count("acme/b1 ") == 1
     assert "- and 11 more" in text
     assert "## Over a threshold\n\n- one more\n" in text

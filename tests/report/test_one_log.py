@@ -13,6 +13,7 @@ from papermill.parameterize import parameterize_notebook  # type: ignore[import-
 
 import ciforensics as ci
 from ciforensics.report import pages, runner
+from ciforensics.report.plan import slug_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +42,7 @@ def test_one_log_gives_a_whole_report_that_says_what_is_missing(
     case = tmp_path / "case.duckdb"
     ci.ingest([SAMPLES / log], case=case)
     with ci.connect(case) as con:
-        lacking = con.sql("SELECT question, missing FROM answerable WHERE answer = 'no'").fetchall()
+        lacking = con.sql("SELECT notebook, missing FROM answerable WHERE answer = 'no'").fetchall()
     assert lacking, "one log does not answer everything"
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         notebook = parameterize_notebook(load_notebook_node(str(path)), {"case": str(case)})
@@ -49,9 +50,9 @@ def test_one_log_gives_a_whole_report_that_says_what_is_missing(
         client.execute(cleanup_kc=False)
         assert client.kc
         client.kc.stop_channels()
-        page = pages.page(path.stem, runner.Ran(notebook))
+        page = pages.make_page(runner.Ran(slug_of(notebook, path.stem), path.stem, notebook), {})
         assert page.headline, path.stem
         assert "nan" not in page.headline.split(), page.headline
         shown = "\n".join(output.text for cell in page.cells for output in cell.outputs)
-        for question, missing in lacking:
-            assert not path.name.startswith(question) or missing in shown
+        for slug, missing in lacking:
+            assert page.slug != slug or missing in shown

@@ -17,7 +17,7 @@ import pytest
 
 from ciforensics.case import store
 from ciforensics.errors import CiforensicsError
-from ciforensics.report import report
+from ciforensics.report import write_report
 from program import Page, without_our_script
 
 SCRIPT = "</script></td><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -47,7 +47,7 @@ PARAMETERS = f"""{CASE}
 window_s: float = 2.0  # seconds
 run: str = ""  # a run id
 bots: bool = True  # them too"""
-OPEN = "import duckdb\nfrom ciforensics import charts, display\ncon = duckdb.connect(case, read_only=True)"
+OPEN = "import duckdb\nimport ciforensics as ci\ncon = duckdb.connect(case, read_only=True)"
 
 
 def _notebooks(folder: Path) -> Path:
@@ -60,10 +60,10 @@ def _notebooks(folder: Path) -> Path:
         PARAMETERS,
         OPEN,
         'row = con.sql("SELECT count(*) AS n, min(host) AS host FROM hosts")\n'
-        'display.headline("{n} requests, most for {host}.", row)',
-        'display.table(con.sql("FROM hosts ORDER BY n"), caption="All of them")',
+        'ci.say_headline("{n} requests, most for {host}.", row)',
+        'ci.show_table(con.sql("FROM hosts ORDER BY n"), caption="All of them")',
         'hosts = con.sql("FROM hosts")\n'
-        'charts.ranked(hosts, label="host", value="n", title="Which host?", x_title="requests")',
+        'ci.charts.ranked(hosts, label="host", value="n", title="Which host?", x_title="requests")',
         "(window_s, run, bots)",
         f'print("\\x1b[31mred\\x1b[0m {SCRIPT}")',
         'import sys\nprint("to stderr", file=sys.stderr)',
@@ -87,7 +87,7 @@ def case_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(case_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made {x}")
     said: list[str] = []
-    result = report(
+    result = write_report(
         case_file,
         out=folder / "out",
         notebooks=_notebooks(folder / "notebooks"),
@@ -96,7 +96,7 @@ def made(case_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert result.index == folder / "out" / "index.html"
     assert "02-who-sent-them …" in said
-    assert len(said) == 4
+    assert len(said) == 4 + 3, "two lines for each notebook, one for each parameter that only one has"
     assert result.folder.parent == folder / "out" / "runs"
     return result.folder
 
@@ -148,7 +148,7 @@ def test_the_same_case_makes_the_same_report_byte_for_byte(
 ) -> None:
     given = {"run": "007", "window_s": "5", "bots": "no"}
     source = made.parents[2] / "notebooks"
-    again = report(case_file, out=tmp_path / "out", notebooks=source, parameters=given).folder
+    again = write_report(case_file, out=tmp_path / "out", notebooks=source, parameters=given).folder
     for path in made.rglob("notebooks/*"):
         assert path.read_bytes() == (again / path.relative_to(made)).read_bytes(), path.name
 
@@ -252,7 +252,7 @@ def test_on_a_telephone_nothing_has_to_be_scrolled_sideways(made: Path, tmp_path
 def test_a_misspelt_parameter_is_refused_before_anything_runs(case_file: Path, tmp_path: Path) -> None:
     folder = _notebooks(tmp_path / "notebooks")
     with pytest.raises(CiforensicsError, match="window_S") as caught:
-        report(case_file, out=tmp_path / "out", notebooks=folder, parameters={"window_S": "2"})
+        write_report(case_file, out=tmp_path / "out", notebooks=folder, parameters={"window_S": "2"})
     assert caught.value.hint == "did you mean window_s?"
     assert not (tmp_path / "out").exists()
 
@@ -260,14 +260,14 @@ def test_a_misspelt_parameter_is_refused_before_anything_runs(case_file: Path, t
 @pytest.mark.parametrize(("name", "value"), [("window_s", "soon"), ("bots", "perhaps")])
 def test_a_value_of_the_wrong_type_is_refused(case_file: Path, tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(CiforensicsError, match=f"{name} takes (float|bool), not '{value}'"):
-        report(
+        write_report(
             case_file, out=tmp_path / "out", notebooks=_notebooks(tmp_path / "n"), parameters={name: value}
         )
 
 
 def test_the_case_is_not_a_parameter_that_one_gives(case_file: Path, tmp_path: Path) -> None:
     with pytest.raises(CiforensicsError, match="parameter case"):
-        report(
+        write_report(
             case_file, out=tmp_path / "out", notebooks=_notebooks(tmp_path / "n"), parameters={"case": "x"}
         )
 
@@ -276,16 +276,16 @@ def test_only_the_named_notebooks_run_and_a_wrong_name_lists_the_right_ones(
     case_file: Path, tmp_path: Path
 ) -> None:
     folder = _notebooks(tmp_path / "notebooks")
-    made = report(case_file, out=tmp_path / "out", notebooks=folder, only=["02"]).folder
+    made = write_report(case_file, out=tmp_path / "out", notebooks=folder, only=["02-who-sent-them"]).folder
     assert [path.name for path in sorted(made.glob("notebooks/*.html"))] == ["02-who-sent-them.html"]
     with pytest.raises(CiforensicsError, match="called 7") as caught:
-        report(case_file, out=tmp_path / "out", notebooks=folder, only=["7"])
+        write_report(case_file, out=tmp_path / "out", notebooks=folder, only=["7"])
     assert "01-where-do-they-come-from, 02-who-sent-them" in caught.value.hint
 
 
 def test_a_missing_case_is_said(tmp_path: Path) -> None:
     with pytest.raises(CiforensicsError, match="No case at"):
-        report(tmp_path / "none.duckdb", out=tmp_path / "out")
+        write_report(tmp_path / "none.duckdb", out=tmp_path / "out")
 
 
 def test_a_failed_notebook_says_its_cell_and_does_not_stop_the_others(
@@ -295,7 +295,7 @@ def test_a_failed_notebook_says_its_cell_and_does_not_stop_the_others(
     _write(folder, "01-a", "# A?", CASE, "'before'", "raise ValueError('\\x1b[31mno <b>')", "'never'")
     _write(folder, "02-b", "# B?", CASE, "'others run'")
     before = case_file.read_bytes()
-    made = report(case_file, out=tmp_path / "out", notebooks=folder)
+    made = write_report(case_file, out=tmp_path / "out", notebooks=folder)
     assert list(made.errors) == ["01-a"]
     assert "Notebook 01-a failed in cell 4: ValueError: no <b>" in str(made.errors["01-a"])
     page = _page(made.folder, "01-a")
@@ -311,7 +311,7 @@ def test_a_traceback_stays_in_the_notebook_without_the_folders_of_this_machine(
     case_file: Path, tmp_path: Path
 ) -> None:
     _write(tmp_path / "n", "01-a", "# A?", "import json\njson.loads('x')")
-    made = report(case_file, out=tmp_path / "out", notebooks=tmp_path / "n")
+    made = write_report(case_file, out=tmp_path / "out", notebooks=tmp_path / "n")
     notebook = (made.folder / "notebooks" / "01-a.ipynb").read_text("utf-8")
     assert "…/decoder.py" in notebook
     assert sys.base_prefix not in notebook
@@ -326,13 +326,13 @@ def test_an_error_of_ours_in_a_notebook_keeps_its_hint(case_file: Path, tmp_path
         "import ciforensics as ci",
         "raise ci.CiforensicsError('No.', hint='take 17.')",
     )
-    made = report(case_file, out=tmp_path / "out", notebooks=tmp_path / "n")
+    made = write_report(case_file, out=tmp_path / "out", notebooks=tmp_path / "n")
     assert made.errors["01-a"].hint == "take 17."
 
 
 def test_a_notebook_whose_python_dies_is_said(case_file: Path, tmp_path: Path) -> None:
     _write(tmp_path / "n", "01-a", "# A?", "import os\nos._exit(1)")
-    made = report(case_file, out=tmp_path / "out", notebooks=tmp_path / "n")
+    made = write_report(case_file, out=tmp_path / "out", notebooks=tmp_path / "n")
     assert "01-a lost its Python" in str(made.errors["01-a"])
     assert "01-a lost its Python" in _page(made.folder, "01-a")
 
@@ -342,13 +342,13 @@ def test_ctrl_c_ends_a_report_at_once_and_leaves_nothing_running(case_file: Path
     note = f"import os, pathlib, time\npathlib.Path({str(started)!r}).write_text(str(os.getpid()))"
     _write(tmp_path / "n", "01-slow", note, "time.sleep(600)")
     _write(tmp_path / "quick", "01-quick", "# Quick?", "1 + 1")
-    report(case_file, out=tmp_path / "out", notebooks=tmp_path / "quick")
+    write_report(case_file, out=tmp_path / "out", notebooks=tmp_path / "quick")
     earlier = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*") if path.is_file()}
     script = """if True:
         import signal, sys
-        from ciforensics.report import report
+        from ciforensics.report import write_report
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        report(sys.argv[1], out=sys.argv[2], notebooks=sys.argv[3])"""
+        write_report(sys.argv[1], out=sys.argv[2], notebooks=sys.argv[3])"""
     command = [sys.executable, "-c", script, str(case_file), str(tmp_path / "out"), str(tmp_path / "n")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
         while not (started.exists() and started.read_text("utf-8")):
@@ -370,7 +370,7 @@ def test_a_folder_that_is_not_a_reports_is_not_overwritten(
     mine.parent.mkdir(parents=True)
     mine.write_text("mine", "utf-8")
     with pytest.raises(CiforensicsError, match="no report made"):
-        report(case_file, out=tmp_path / "out", notebooks=_notebooks(tmp_path / "n"))
+        write_report(case_file, out=tmp_path / "out", notebooks=_notebooks(tmp_path / "n"))
     assert mine.read_text("utf-8") == "mine"
 
 
@@ -393,7 +393,7 @@ def test_a_case_that_is_swapped_meanwhile_does_not_change_the_report(tmp_path: P
             (tmp_path / "new.duckdb").replace(case)
             seen.touch()
 
-    result = report(case, out=tmp_path / "out", notebooks=tmp_path / "n", progress=swap)
+    result = write_report(case, out=tmp_path / "out", notebooks=tmp_path / "n", progress=swap)
     assert "(&#39;old&#39;,)" in _page(result.folder, "01-a")
 
 
@@ -403,6 +403,6 @@ def test_modules_that_lie_about_are_not_imported(
     (tmp_path / "colorsys.py").write_text("raise SystemExit('taken over')", "utf-8")
     monkeypatch.chdir(tmp_path)
     _write(tmp_path / "n", "01-a", "import colorsys\ncolorsys.__name__")
-    made = report(case_file, out=tmp_path / "out", notebooks=tmp_path / "n")
+    made = write_report(case_file, out=tmp_path / "out", notebooks=tmp_path / "n")
     assert "&#39;colorsys&#39;" in _page(made.folder, "01-a")
     assert threading.active_count() < 20

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import ciforensics as ci
 from ciforensics.case import sample_case, store
 from ciforensics.errors import CiforensicsError
-from ciforensics.share import Pseudonyms, leaks, pack, pseudonymise
+from ciforensics.share import Pseudonyms, find_leaks, pseudonymise, write_zip
 from ciforensics.share.columns import rule
 from ciforensics.share.naming import Namer, public
 from ciforensics.tables import TABLES
@@ -281,33 +281,33 @@ def test_a_name_that_is_left_is_found_however_it_is_escaped(tmp_path: Path, file
     path = tmp_path / file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content)
-    assert [leak.name for leak in leaks(tmp_path, _known("globex/shop"))] == ["globex/shop"]
+    assert [leak.name for leak in find_leaks(tmp_path, _known("globex/shop"))] == ["globex/shop"]
 
 
 def test_an_ordinary_word_is_a_leak_only_where_data_stands_alone(tmp_path: Path) -> None:
     page = tmp_path / "a.html"
     page.write_text("<p>Which requests failed in CI?</p><td>requests</td><td>4</td>")
     known = _known("CI", "requests", "Zz", "4", "slim", kept=("slim",))
-    assert leaks(tmp_path, known) == []
+    assert find_leaks(tmp_path, known) == []
     page.write_text("<table><td>slim</td><td> <b>ci</b></td><td>zz</td></table>")
-    assert sorted(leak.name for leak in leaks(tmp_path, known)) == ["CI", "Zz"]
+    assert sorted(leak.name for leak in find_leaks(tmp_path, known)) == ["CI", "Zz"]
     page.write_text("<p>globexes and myglobex</p>")
-    assert leaks(tmp_path, _known("globex")) == []
+    assert find_leaks(tmp_path, _known("globex")) == []
 
 
 def test_keys_of_our_own_documents_are_no_leak(tmp_path: Path) -> None:
     document = tmp_path / "findings.json"
     document.write_text('{"run": {"e2e": 1, "unit": "requests"}}')
-    assert leaks(tmp_path, _known("run", "e2e", "requests")) == []
+    assert find_leaks(tmp_path, _known("run", "e2e", "requests")) == []
     document.write_text('{"run": {"workflow": "E2E"}}')
-    assert [leak.name for leak in leaks(tmp_path, _known("e2e"))] == ["e2e"]
+    assert [leak.name for leak in find_leaks(tmp_path, _known("e2e"))] == ["e2e"]
 
 
 def test_what_cannot_be_searched_is_not_shared(tmp_path: Path) -> None:
     (tmp_path / "case.duckdb").write_bytes(b"\0")
     (tmp_path / "chart.png").write_bytes(b"\0")
     (tmp_path / "link.html").symlink_to("/etc/hostname")
-    assert [leak.file for leak in leaks(tmp_path, _known())] == ["case.duckdb", "link.html"]
+    assert [leak.file for leak in find_leaks(tmp_path, _known())] == ["case.duckdb", "link.html"]
 
 
 def test_the_zip_is_the_same_every_time_and_begins_with_the_index(tmp_path: Path) -> None:
@@ -315,9 +315,9 @@ def test_the_zip_is_the_same_every_time_and_begins_with_the_index(tmp_path: Path
     (folder / "notebooks").mkdir(parents=True)
     for name in ("notebooks/b.html", "findings.json", "index.html", "notebooks/a.ipynb", ".hidden"):
         (folder / name).write_text(name)
-    pack(folder, tmp_path / "one.zip")
+    write_zip(folder, tmp_path / "one.zip")
     (folder / "index.html").touch()
-    pack(folder, tmp_path / "two.zip")
+    write_zip(folder, tmp_path / "two.zip")
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
     with zipfile.ZipFile(tmp_path / "one.zip") as packed:
         assert packed.namelist() == ["index.html", "findings.json", "notebooks/a.ipynb", "notebooks/b.html"]

@@ -248,7 +248,7 @@ def test_work_is_added_up_by_workflow_and_what_a_log_does_not_name_is_null_and_n
 
 
 def test_what_can_be_said_of_docker_depends_on_the_logs(case: Case) -> None:
-    query = "SELECT answer FROM answerable WHERE question = '05'"
+    query = "SELECT answer FROM answerable WHERE notebook = 'docker'"
     assert case(wrapper=command(10, f"pull {GOLANG}")).sql(query).fetchall() == [("partly",), ("no",)]
     assert case(events=COVERED).sql(query).fetchall() == [("yes",), ("partly",)]
     assert case(more=command(10, f"pull {GOLANG}", exit_code=1)).sql(query).fetchall() == [("yes",), ("yes",)]

@@ -728,7 +728,7 @@ def test_a_silence_while_the_others_are_busy_is_a_gap_even_of_a_source_that_is_o
 
 
 def test_what_a_case_can_answer_depends_on_what_is_in_it(con: duckdb.DuckDBPyConnection) -> None:
-    query = "SELECT answer FROM answerable WHERE question < '05'"
+    query = "SELECT answer FROM answerable WHERE notebook NOT IN ('docker', 'traffic')"
     saw(con, "1 GET web 401")
     assert ask(con, query) == ["yes", "no", "no", "no", "no"]  # golden images do not show among 401s alone
     file_id = file(con, "docker_wrapper", [at(1)])
@@ -737,7 +737,8 @@ def test_what_a_case_can_answer_depends_on_what_is_in_it(con: duckdb.DuckDBPyCon
     saw(con, "1 GET web 401 \n 2 GET web 200")
     assert ask(con, query) == ["yes", "partly", "partly", "partly", "partly"]
     missing = con.sql(
-        "SELECT title, missing FROM answerable WHERE answer <> 'yes' AND question < '05'"
+        "SELECT question, missing FROM answerable "
+        "WHERE answer <> 'yes' AND notebook NOT IN ('docker', 'traffic')"
     ).fetchall()
     assert missing[0] == (
         "Which 401s are challenges, and which are refused?",
@@ -750,7 +751,9 @@ def test_where_another_observer_saw_all_answers_it_is_named_instead_of_a_missing
 ) -> None:
     saw(con, "1 GET web 401")
     saw(con, "1 GET web 401 \n 2 GET web 200", source="mitmproxy")
-    missing = {row[0] for row in con.sql("SELECT missing FROM answerable WHERE question = '04'").fetchall()}
+    missing = {
+        row[0] for row in con.sql("SELECT missing FROM answerable WHERE notebook = 'migration'").fetchall()
+    }
     assert missing == {"nothing: give the parameter observer=mitmproxy"}
 
 
@@ -776,5 +779,5 @@ def test_a_proxy_that_knows_no_status_answers_nothing_about_401s(tmp_path: Path)
     samples = Path(__file__).parents[2] / "data" / "samples"
     ingest([samples / "squid-connect.jsonl"], case=tmp_path / "case.duckdb")
     with connect(tmp_path / "case.duckdb") as con:
-        rows = con.sql("SELECT answer, missing FROM answerable WHERE question = '03'").fetchall()
+        rows = con.sql("SELECT answer, missing FROM answerable WHERE notebook = 'attribution'").fetchall()
     assert rows == [("no", "github_csv or mitmproxy")]

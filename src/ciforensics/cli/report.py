@@ -34,7 +34,7 @@ def report(
         typer.Option(help="The case file.  [default: DIR/case.duckdb, else case.duckdb]"),
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(help="Only this notebook, by the start of its name, e.g. 02.")
+        list[str] | None, typer.Option(help="Only this notebook, by its name, e.g. attribution.")
     ] = None,
     parameter: Annotated[
         list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="A notebook's parameter.")
@@ -74,13 +74,12 @@ def report(
     DIR/runs keeps each run: its pages, the notebooks as they were run, and its findings as JSON.
     Exit code 1: something failed, also a notebook; 3: a finding passes --fail-on.
     """
-    from ciforensics import report as reports  # noqa: PLC0415 (Jupyter takes a second to import)
-    from ciforensics.report import thresholds  # noqa: PLC0415
-    from ciforensics.report.summary import summary as markdown  # noqa: PLC0415
-    from ciforensics.share import zipped  # noqa: PLC0415
+    from ciforensics.report import thresholds, write_report  # noqa: PLC0415 (Jupyter takes a second to import)
+    from ciforensics.report.summary import write_summary  # noqa: PLC0415
+    from ciforensics.share.report import share_report  # noqa: PLC0415
 
-    limits = [thresholds.threshold(each) for each in fail_on or ()]
-    thresholds.watched(limits, only or ())
+    limits = [thresholds.read_threshold(each) for each in fail_on or ()]
+    thresholds.check_notebooks(limits, only or ())
     if summary:
         summary.open("a", encoding="utf-8").close()  # else one learns after the run that it cannot be written
     beside = out_dir / "case.duckdb"
@@ -97,16 +96,16 @@ def report(
         "progress": say,
     }
     if pseudonyms:
-        shared = zipped.share(case, out=out_dir, **options)
+        shared = share_report(case, out=out_dir, **options)
         made, index = shared.report, shared.zip
         say(f"{shared.mapping} says whom each pseudonym stands for: keep it")
     else:
-        made = reports.report(case, out=out_dir, **options)
+        made = write_report(case, out=out_dir, **options)
         index = made.index
     passing = thresholds.passing(limits, made.run.findings, made.changes)
     if summary:
         with summary.open("a", encoding="utf-8") as file:
-            file.write(markdown(made, passing))
+            file.write(write_summary(made, passing))
     for error in made.errors.values():
         say(str(error))
     for sentence in passing:

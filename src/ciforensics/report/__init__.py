@@ -1,7 +1,7 @@
 """A report: the notebooks, run on a case, as pages to read and findings to compare, one folder a run.
 
-`runner` runs copies of the notebooks, `pages` writes what they show, `history` keeps the runs and says what
-changed, `index` puts it all on one page.
+`plan` chooses the notebooks, `runner` runs copies of them, `pages` writes what they show, `history` keeps
+the runs and says what changed, `index` puts it all on one page.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ciforensics.case import connect
 from ciforensics.case.narrow import narrow, time_range
 from ciforensics.errors import CiforensicsError
 from ciforensics.report import history, index, pages, runner
+from ciforensics.report.plan import make_plan
 from ciforensics.shipped import __version__, shipped
 from ciforensics.wording import visible
 
@@ -58,7 +59,7 @@ class Report:
     errors: Mapping[str, CiforensicsError]
 
 
-def report(
+def write_report(
     case: str | os.PathLike[str],
     *,
     out: str | os.PathLike[str],
@@ -80,7 +81,7 @@ def report(
     Args:
         case: the case file.
         out: the folder for `index.html` and `runs/`, a folder a run.
-        only: beginnings of notebook names, e.g. `02`; none: all notebooks.
+        only: names of notebooks, e.g. `links`; none: all notebooks.
         parameters: values for the notebooks' parameters, as text; each goes to every notebook that has it.
         since: from when on, as `ciforensics.case.narrow.time_range` takes it; empty: from the beginning.
         until: until when; empty: to the end.
@@ -93,7 +94,7 @@ def report(
             value does not fit.
 
     Example:
-        >>> report("case.duckdb", out="out", only=["02"]).index  # doctest: +SKIP
+        >>> write_report("case.duckdb", out="out", only=["links"]).index  # doctest: +SKIP
         PosixPath('out/index.html')
     """
     case, out = Path(case), Path(out)
@@ -101,7 +102,7 @@ def report(
         raise CiforensicsError(f"No case at {case}.", hint="make one with `ciforensics ingest`.")
     given = {**(parameters or {}), **({"repos": ", ".join(known_repos(case, repos))} if repos else {})}
     folder = Path(notebooks or shipped("notebooks"))
-    plan = runner.plan(folder, only=only, parameters=given, case=case.name)
+    tasks = make_plan(folder, only=only, parameters=given, case=case.name, progress=progress)
     wanted = time_range(case, since=since, until=until)
     index.refuse_what_is_not_ours(out)
     history.read(out)  # what cannot be read is said before the notebooks run
@@ -114,8 +115,8 @@ def report(
         else:
             runner.pin(case.resolve(), room / case.name)
         started = datetime.now(UTC)
-        ran = runner.run(plan, room=room, work=work / "work", progress=progress)
-        made = [pages.page(name, each) for name, each in ran.items()]
+        ran = runner.run(tasks, room=room, work=work / "work", progress=progress)
+        made = pages.make_pages(ran)
         run = _run(history.new_id(out, started), asked, room / case.name, made)
         changes = history.changes(run, past)
         banner = f"Only what lies {wanted}." if wanted else ""
@@ -125,7 +126,7 @@ def report(
         index.write(work, made, run, past, changes=changes, banner=banner)
         (work / run.id).replace(out / "runs" / run.id)
         (work / "index.html").replace(out / "index.html")
-    errors = {name: each.error for name, each in ran.items() if each.error}
+    errors = {each.slug: each.error for each in ran if each.error}
     return Report(out / "index.html", out / "runs" / run.id, run, changes, errors)
 
 
@@ -159,10 +160,10 @@ def _run(run_id: str, asked: Mapping[str, Any], case: Path, made: Sequence[Page]
             **{name: metadata.version(name) for name in _COMPUTING},
         },
         notebooks={
-            page.name: {"question": page.question, "headline": page.headline, "error": page.error}
+            page.slug: {"question": page.question, "headline": page.headline, "error": page.error}
             for page in made
         },
-        findings=tuple(found for page in made for found in page.findings),
+        findings=tuple(finding for page in made for finding in page.findings),
     )
 
 
@@ -179,13 +180,13 @@ def _files(case: Path) -> list[dict[str, Any]]:
 def known_repos(case: Path, repos: Sequence[str]) -> Sequence[str]:
     """The repositories as they were given; raises where the case does not name one of them."""
     with connect(case) as con:
-        found = con.execute(
+        named = con.execute(
             " UNION ".join(
                 f"SELECT ci_repo FROM {table}"
                 for table in ("builds", "invocations", "tunnels", "docker_events", "base_images")
             )
         ).fetchall()
-    known = {repo for (repo,) in found if repo}
+    known = {repo for (repo,) in named if repo}
     for repo in repos:
         if repo not in known:
             near = difflib.get_close_matches(repo, known, n=1)

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# Version 1 knew a notebook by its number, and by the name of its file.
+_SLUGS = {
+    "00-what-is-in-this-case": "case",
+    "01-where-do-the-401s-come-from": "unauthorized",
+    "02-how-the-logs-fit-together": "links",
+    "03-which-workflow-sent-them": "attribution",
+    "04-how-far-is-the-migration": "migration",
+    "05-what-docker-does": "docker",
+    "06-where-the-bytes-go": "traffic",
+}
 # An exact number has no interval to leave: what counts as moved is a point of a share, a tenth of a count.
 _SHARE_STEP, _COUNT_STEP = 0.01, 0.1
 
@@ -34,7 +44,7 @@ class Run:
         asked: what was asked: parameters, times, repositories. Only runs that asked the same are compared.
         case: the case's name and its files.
         versions: of ciforensics, Python and the packages that compute.
-        notebooks: for each its heading, its headline, and its error if it failed.
+        notebooks: for each, by its name, its heading, its headline, and its error if it failed.
         findings: what the notebooks left as data.
     """
 
@@ -46,9 +56,9 @@ class Run:
     findings: Sequence[Finding] = field(default=())
 
     @property
-    def answered(self) -> set[str]:
-        """The numbers of the notebooks that did not fail."""
-        return {name[:2] for name, told in self.notebooks.items() if not told["error"]}
+    def answered(self) -> list[str]:
+        """The names of the notebooks that did not fail."""
+        return [slug for slug, told in self.notebooks.items() if not told["error"]]
 
 
 @dataclass(frozen=True)
@@ -73,14 +83,14 @@ def new_id(out: Path, now: datetime) -> str:
 def write(run: Run, folder: Path, *, compared_with: str | None, changes: Sequence[Change]) -> None:
     """Writes `run.json` and `findings.json`."""
     told = asdict(run)
-    found = {
+    findings = {
         "schema_version": SCHEMA_VERSION,
         "run": run.id,
         "compared_with": compared_with,
         "findings": told.pop("findings"),
         "changes": [asdict(change) for change in changes],
     }
-    for name, content in (("run", {"schema_version": SCHEMA_VERSION, **told}), ("findings", found)):
+    for name, content in (("run", {"schema_version": SCHEMA_VERSION, **told}), ("findings", findings)):
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
         (folder / f"{name}.json").write_text(f"{text}\n", "utf-8")
 
@@ -97,13 +107,19 @@ def read(out: Path) -> list[Run]:
 def _read(folder: Path) -> Run:
     try:
         told = json.loads((folder / "run.json").read_text("utf-8"))
-        found = json.loads((folder / "findings.json").read_text("utf-8"))
-        if told.pop("schema_version") > SCHEMA_VERSION:
+        findings = json.loads((folder / "findings.json").read_text("utf-8"))["findings"]
+        version = told.pop("schema_version")
+        if version > SCHEMA_VERSION:
             raise CiforensicsError(
                 f"{folder} was written by a newer ciforensics.",
                 hint="upgrade, or name another folder with `--out`.",
             )
-        return Run(**told, findings=tuple(Finding(**each) for each in found["findings"]))
+        if version == 1:
+            slugs = {page: _SLUGS.get(page, page) for page in told["notebooks"]}
+            numbers = {page[:2]: slug for page, slug in slugs.items()}
+            told["notebooks"] = {slugs[page]: each for page, each in told["notebooks"].items()}
+            findings = [{**each, "notebook": numbers[each["notebook"]]} for each in findings]
+        return Run(**told, findings=tuple(Finding(**each) for each in findings))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CiforensicsError(
             f"The earlier run in {folder} cannot be read: {visible(str(error))}.",
@@ -120,9 +136,9 @@ def trends(run: Run, past: Sequence[Run]) -> dict[tuple[str, str], list[float]]:
     """For each finding its values over the comparable runs and this one, in order."""
     values: dict[tuple[str, str], list[float]] = defaultdict(list)
     for each in (*comparable(run, past), run):
-        for found in each.findings:
-            if found.value is not None:
-                values[found.key].append(found.value)
+        for finding in each.findings:
+            if finding.value is not None:
+                values[finding.key].append(finding.value)
     return dict(values)
 
 
@@ -131,20 +147,20 @@ def changes(run: Run, past: Sequence[Run]) -> list[Change]:
 
     A notebook that failed says nothing of what is gone; it is compared with the last run in which it did not.
     """
-    found: list[Change] = []
-    for number in sorted(run.answered):
-        before = next((e for e in reversed(comparable(run, past)) if number in e.answered), None)
+    told: list[Change] = []
+    for slug in run.answered:
+        before = next((e for e in reversed(comparable(run, past)) if slug in e.answered), None)
         if before:
-            then = {each.key: each for each in before.findings if each.notebook == number}
-            now = {each.key: each for each in run.findings if each.notebook == number}
-            found += _appeared(then, now) + _moved(then, now)
-    return sorted(found, key=lambda change: ("new", "gone", "moved").index(change.kind))
+            then = {each.key: each for each in before.findings if each.notebook == slug}
+            now = {each.key: each for each in run.findings if each.notebook == slug}
+            told += _appeared(then, now) + _moved(then, now)
+    return sorted(told, key=lambda change: ("new", "gone", "moved").index(change.kind))
 
 
-_Found = dict[tuple[str, str], Finding]
+_ByKey = dict[tuple[str, str], Finding]
 
 
-def _appeared(then: _Found, now: _Found) -> list[Change]:
+def _appeared(then: _ByKey, now: _ByKey) -> list[Change]:
     new = [each for key, each in now.items() if key not in then and each.subject]
     gone = [each for key, each in then.items() if key not in now and each.subject]
     return [
@@ -153,7 +169,7 @@ def _appeared(then: _Found, now: _Found) -> list[Change]:
     ]
 
 
-def _moved(then: _Found, now: _Found) -> list[Change]:
+def _moved(then: _ByKey, now: _ByKey) -> list[Change]:
     pairs = [(then[key], each) for key, each in now.items() if key in then]
     return [
         Change("moved", e.id, e.subject, was.value, e.value, f"{about(e)}: {shown(was)} → {shown(e)}")

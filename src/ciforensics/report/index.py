@@ -91,7 +91,7 @@ def _rows(
     return [(each, each.severity == WARNING, sparkline(trends.get(each.key, []), each)) for each in shown_now]
 
 
-def sparkline(values: Sequence[float], found: Finding) -> Sparkline | None:
+def sparkline(values: Sequence[float], finding: Finding) -> Sparkline | None:
     """A line through the values of the last runs; None where there are not two."""
     if len(values) < 2:
         return None
@@ -106,10 +106,10 @@ def sparkline(values: Sequence[float], found: Finding) -> Sparkline | None:
         )
         for nth, value in enumerate(values)
     ]
-    ends = [shown(_exact(found, value)) for value in (values[0], low, high, values[-1])]
+    ends = [shown(_exact(finding, value)) for value in (values[0], low, high, values[-1])]
     text = f"over {len(values)} runs: first {ends[0]}, least {ends[1]}, most {ends[2]}, now {ends[3]}"
     return Sparkline(" ".join(f"{x},{y}" for x, y in points), points[-1], text)
 
 
-def _exact(found: Finding, value: float) -> Finding:
-    return replace(found, value=value, low=None, high=None)
+def _exact(finding: Finding, value: float) -> Finding:
+    return replace(finding, value=value, low=None, high=None)

@@ -53,9 +53,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Page:
-    """A notebook that ran, as it is shown, and what the index says of it."""
+    """A notebook that ran, as it is shown, and what the index says of it.
 
-    name: str
+    Attributes:
+        slug: the notebook's name.
+        file: the name of its page's file, without the ending.
+    """
+
+    slug: str
+    file: str
     question: str
     headline: str
     cells: Sequence[Cell]
@@ -63,27 +69,43 @@ class Page:
     error: str = ""
 
 
-def page(name: str, ran: runner.Ran) -> Page:
-    """What a notebook that ran showed."""
-    notebook = ran.notebook
-    markdown = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+def make_pages(ran: Sequence[runner.Ran]) -> list[Page]:
+    """What the notebooks of a report showed; where one names another's *question*, it leads there."""
+    questions = {_question(each): f"{each.page}.html" for each in ran}
+    return [make_page(each, questions) for each in ran]
+
+
+def make_page(ran: runner.Ran, questions: Mapping[str, str]) -> Page:
+    """What a notebook that ran showed.
+
+    Args:
+        ran: the notebook.
+        questions: where each question of the report is answered.
+    """
+    outputs = [output for cell in ran.notebook.cells for output in cell.get("outputs", [])]
     marks = [(output.get("metadata", {}), output) for output in outputs]
     headlines = [output.data["text/plain"] for mark, output in marks if mark.get(MARK) == "headline"]
-    heading = re.search(r"^#\s+(.+?)\s*$", "\n".join(markdown), re.MULTILINE)
-    question = re.sub(r"[`*]", "", heading[1]) if heading else name
+    question = _question(ran)
     return Page(
-        name=name,
+        slug=ran.slug,
+        file=ran.page,
         question=question,
         headline=visible(" ".join(headlines)),
-        cells=_cells(notebook),
+        cells=_cells(ran.notebook, questions),
         findings=tuple(
-            Finding(**{**found, "question": question, "notebook": name[:2]})
+            Finding(**{**finding, "question": question, "notebook": ran.slug})
             for mark, _ in marks
-            for found in mark.get(FINDINGS, ())
+            for finding in mark.get(FINDINGS, ())
         ),
         error=visible(str(ran.error), keep="\n") if ran.error else "",
     )
+
+
+def _question(ran: runner.Ran) -> str:
+    """A notebook's heading, else its name."""
+    markdown = [cell.source for cell in ran.notebook.cells if cell.cell_type == "markdown"]
+    heading = re.search(r"^#\s+(.+?)\s*$", "\n".join(markdown), re.MULTILINE)
+    return re.sub(r"[`*]", "", heading[1]) if heading else ran.slug
 
 
 def environment() -> jinja2.Environment:
@@ -109,25 +131,25 @@ def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def write(pages: Sequence[Page], ran: Mapping[str, runner.Ran], folder: Path, banner: str) -> None:
+def write(pages: Sequence[Page], ran: Sequence[runner.Ran], folder: Path, banner: str) -> None:
     """Writes each page, and the notebook behind it.
 
     Args:
         pages: the pages in their order.
-        ran: what was run, by page name.
+        ran: what was run, in the same order.
         folder: where to; made here.
         banner: what holds for all pages, e.g. a range of time; may be empty.
     """
     folder.mkdir(parents=True)
     template = environment().get_template("page.html")
-    for page, before, after in zip(pages, [None, *pages], [*pages[1:], None], strict=False):
+    for page, behind, before, after in zip(pages, ran, [None, *pages], [*pages[1:], None], strict=False):
         text = template.render(page=page, before=before, after=after, banner=banner)
-        (folder / f"{page.name}.html").write_text(text, "utf-8")
-        runner.write(ran[page.name].notebook, folder / f"{page.name}.ipynb")
+        (folder / f"{page.file}.html").write_text(text, "utf-8")
+        runner.write(behind.notebook, folder / f"{page.file}.ipynb")
 
 
-def _cells(notebook: NotebookNode) -> list[Cell]:
-    prose = MarkdownWithMath(_Prose())
+def _cells(notebook: NotebookNode, questions: Mapping[str, str]) -> list[Cell]:
+    prose = MarkdownWithMath(_Prose(questions))
     cells: list[Cell] = []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -169,8 +191,13 @@ def _trusted(text: str) -> Markup:
 class _Prose(IPythonRenderer):
     """Markdown cells: raw HTML is text, nothing is loaded, links between notebooks lead to their pages."""
 
-    def __init__(self) -> None:
+    def __init__(self, questions: Mapping[str, str]) -> None:
         super().__init__(escape=True, allow_harmful_protocols=False, exclude_anchor_links=True)
+        self._questions = questions
+
+    def emphasis(self, text: str) -> str:
+        page = self._questions.get(html.unescape(text))
+        return self.link(text, page) if page else str(super().emphasis(text))
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
         return self.link(text or html.escape(url), url, title)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import re
@@ -24,10 +23,13 @@ from jupyter_core.utils import ensure_event_loop
 from papermill.exceptions import PapermillExecutionError, strip_color  # type: ignore[import-untyped]
 
 from ciforensics.errors import CiforensicsError
+from ciforensics.report.plan import read_notebook
 from ciforensics.wording import cut, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
+
+    from ciforensics.report.plan import Task
 
 _AT_ONCE = 2
 _PAPERMILLS = {"papermill-error-cell-tag"}
@@ -35,50 +37,6 @@ _PAPERMILLS = {"papermill-error-cell-tag"}
 logging.getLogger("papermill").addHandler(logging.NullHandler())
 # A traceback names folders of this machine.
 _FOLDERS = re.compile(r"(?<![\w:/.])(?:/[\w.@+-]+)+/")
-_TRUE, _FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
-
-
-@dataclass(frozen=True)
-class Task:
-    """One notebook to run, and the parameters to run it with."""
-
-    name: str
-    notebook: nbformat.NotebookNode
-    parameters: Mapping[str, str | int | float | bool]
-
-
-def plan(folder: Path, *, only: Sequence[str], parameters: Mapping[str, str], case: str) -> list[Task]:
-    """Chooses the notebooks and fits the parameters to them, before anything runs.
-
-    Args:
-        folder: where the notebooks are.
-        only: beginnings of their names; none: all.
-        parameters: values as text.
-        case: the value of their parameter `case`.
-
-    Raises:
-        CiforensicsError: there is no such notebook or parameter, or a value does not fit.
-    """
-    paths = sorted(folder.glob("*.ipynb"))
-    names = ", ".join(path.stem for path in paths)
-    for start in only:
-        if not any(path.name.startswith(start) for path in paths):
-            raise CiforensicsError(f"No notebook is called {start}….", hint=f"there are {names or 'none'}.")
-    chosen = [path for path in paths if not only or path.name.startswith(tuple(only))]
-    notebooks = {path.stem: _read(path) for path in chosen}
-    known = {name: papermill.inspect_notebook(notebook) for name, notebook in notebooks.items()}
-    _check_names(parameters, {name for each in known.values() for name in each})
-    return [
-        Task(
-            name,
-            notebook,
-            {
-                **({"case": case} if "case" in known[name] else {}),
-                **{p: _fitted(value, known[name][p]) for p, value in parameters.items() if p in known[name]},
-            },
-        )
-        for name, notebook in notebooks.items()
-    ]
 
 
 @dataclass(frozen=True)
@@ -86,15 +44,19 @@ class Ran:
     """A notebook that was run: with its outputs, up to the cell that failed if one did.
 
     Attributes:
+        slug: its name.
+        page: the name of its file, without the ending.
         notebook: what was run.
         error: what went wrong; None: nothing.
     """
 
+    slug: str
+    page: str
     notebook: nbformat.NotebookNode
     error: CiforensicsError | None = None
 
 
-def run(tasks: Sequence[Task], *, room: Path, work: Path, progress: Callable[[str], None]) -> dict[str, Ran]:
+def run(tasks: Sequence[Task], *, room: Path, work: Path, progress: Callable[[str], None]) -> list[Ran]:
     """Runs the notebooks, two at a time; one that fails does not stop the others.
 
     Args:
@@ -102,6 +64,9 @@ def run(tasks: Sequence[Task], *, room: Path, work: Path, progress: Callable[[st
         room: the folder they run in, which has the case.
         work: an empty folder for what is needed meanwhile.
         progress: called with a line of text when a notebook starts and ends.
+
+    Returns:
+        What became of each, in the order of the tasks.
     """
     work.mkdir()
     kernels: list[AsyncKernelManager] = []
@@ -111,7 +76,7 @@ def run(tasks: Sequence[Task], *, room: Path, work: Path, progress: Callable[[st
     python = _this_python(work / "ipython", sockets, kernels)
     pool = ThreadPoolExecutor(_AT_ONCE)
     try:
-        running = {pool.submit(_run, task, python, room, work, progress): task.name for task in tasks}
+        running = {pool.submit(_run, task, python, room, work, progress): task.slug for task in tasks}
         pending = set(running)
         while pending:
             # polars takes SIGINT with SA_RESTART: a wait without a timeout would sleep through Ctrl-C.
@@ -125,19 +90,19 @@ def run(tasks: Sequence[Task], *, room: Path, work: Path, progress: Callable[[st
             _kill(kernel)
         pool.shutdown()
         shutil.rmtree(sockets, ignore_errors=True)
-    return {task.name: done[task.name] for task in tasks}
+    return [done[task.slug] for task in tasks]
 
 
 def _run(
     task: Task, python: type[AsyncKernelManager], room: Path, work: Path, progress: Callable[[str], None]
 ) -> Ran:
-    progress(f"{task.name} …")
+    progress(f"{task.slug} …")
     start = time.monotonic()
     error = None
     try:
         ran = papermill.execute_notebook(
             task.notebook,
-            str(work / f"{task.name}.ipynb").translate(
+            str(work / f"{task.page}.ipynb").translate(
                 {ord("{"): "{{", ord("}"): "}}"}
             ),  # papermill formats paths
             dict(task.parameters),
@@ -149,13 +114,13 @@ def _run(
             shutdown_kernel="immediate",
         )
     except (PapermillExecutionError, RuntimeError) as raised:
-        error = _failure(task.name, raised)
-        written = work / f"{task.name}.ipynb"
-        ran = _read(written) if written.exists() else task.notebook
+        error = _failure(task.slug, raised)
+        written = work / f"{task.page}.ipynb"
+        ran = read_notebook(written) if written.exists() else task.notebook
     finally:
         ensure_event_loop().close()  # jupyter_core makes one a thread, and leaves it open
-    progress(f"{task.name} {'failed' if error else 'done'} in {time.monotonic() - start:.1f} s")
-    return Ran(_settled(ran), error)
+    progress(f"{task.slug} {'failed' if error else 'done'} in {time.monotonic() - start:.1f} s")
+    return Ran(task.slug, task.page, _settled(ran), error)
 
 
 def _this_python(ipython: Path, sockets: Path, started: list[AsyncKernelManager]) -> type[AsyncKernelManager]:
@@ -220,11 +185,6 @@ def write(notebook: nbformat.NotebookNode, path: Path) -> None:
     nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
 
 
-def _read(path: Path) -> nbformat.NotebookNode:
-    notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-    return notebook
-
-
 def _failure(name: str, error: Exception) -> CiforensicsError:
     look = "the report's page of it shows how far it came."
     if not isinstance(error, PapermillExecutionError):
@@ -236,33 +196,3 @@ def _failure(name: str, error: Exception) -> CiforensicsError:
     said = visible(cut(strip_color(fact), 300))
     where = f"Notebook {name} failed in cell {error.exec_count}"
     return CiforensicsError(f"{where}: {error.ename}: {said}", hint=visible(hint) or look)
-
-
-def _check_names(parameters: Mapping[str, str], known: set[str]) -> None:
-    free = known - {"case"}
-    for name in parameters:
-        if name not in free:
-            near = difflib.get_close_matches(name, free, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(free)) or 'none'}."
-            raise CiforensicsError(f"No notebook that would run has a parameter {name}.", hint=hint)
-
-
-def _fitted(value: str, parameter: Mapping[str, str]) -> str | int | float | bool:
-    """A value as the parameter's annotation asks for; `007` stays text where it asks for text."""
-    asked = parameter["inferred_type_name"]
-    try:
-        match asked:
-            case "int":
-                return int(value)
-            case "float":
-                return float(value)
-            case "bool" if value.lower() in _TRUE | _FALSE:
-                return value.lower() in _TRUE
-            case "bool":
-                raise ValueError(value)  # noqa: TRY301 (as int and float do)
-    except ValueError as error:
-        raise CiforensicsError(
-            f"Parameter {parameter['name']} takes {asked}, not {value!r}.",
-            hint=f"{parameter['help'] or 'its value in the notebook is ' + parameter['default']}.",
-        ) from error
-    return value

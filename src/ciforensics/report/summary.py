@@ -14,7 +14,7 @@ _MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!|~<>&@:$])")
 _SHOWN = 20
 
 
-def summary(report: Report, passing: Sequence[str]) -> str:
+def write_summary(report: Report, passing: Sequence[str]) -> str:
     """A report's headlines, changes and failures, and what passed a threshold.
 
     Args:

@@ -47,7 +47,7 @@ class Threshold:
         )
 
 
-def threshold(given: str) -> Threshold:
+def read_threshold(given: str) -> Threshold:
     """Reads one `--fail-on`.
 
     Args:
@@ -58,7 +58,7 @@ def threshold(given: str) -> Threshold:
         CiforensicsError: it is none of these, no finding has the id, or its unit is another.
 
     Example:
-        >>> threshold("unauthorized_share > 5%")
+        >>> read_threshold("unauthorized_share > 5%")
         Threshold(name='unauthorized_share', compare='>', limit=0.05)
     """
     if given.strip() in {WARNING, CHANGED}:
@@ -82,19 +82,19 @@ def threshold(given: str) -> Threshold:
     return Threshold(name, match[2], limit)
 
 
-def watched(thresholds: Sequence[Threshold], only: Sequence[str]) -> None:
-    """Raises where only some notebooks run and none of them leaves what a threshold watches.
+def check_notebooks(thresholds: Sequence[Threshold], only: Sequence[str]) -> None:
+    """Raises where only some notebooks run and none of them leaves the finding of a threshold.
 
     Args:
-        thresholds: as `threshold` read them.
-        only: beginnings of notebook names; none: all run.
+        thresholds: as `read_threshold` read them.
+        only: names of notebooks; none: all run.
     """
     for each in thresholds:
-        number = DEFINITIONS[each.name].notebook if each.name in DEFINITIONS else ""
-        if only and not any(start.startswith(number) or number.startswith(start) for start in only):
+        notebook = DEFINITIONS[each.name].notebook if each.name in DEFINITIONS else ""
+        if only and notebook and notebook not in only:
             raise CiforensicsError(
-                f"{each.name} is a finding of notebook {number}, which would not run.",
-                hint=f"add `--only {number}`.",
+                f"{each.name} is a finding of notebook {notebook}, which would not run.",
+                hint=f"add `--only {notebook}`.",
             )
 
 

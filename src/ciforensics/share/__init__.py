@@ -27,16 +27,16 @@ from ciforensics.case import connect, store
 from ciforensics.errors import CiforensicsError
 from ciforensics.formats.records import Stream
 from ciforensics.share.columns import rename, rule
-from ciforensics.share.leaks import Leak, leaks
+from ciforensics.share.leaks import Leak, find_leaks
 from ciforensics.share.naming import Namer
-from ciforensics.share.pack import pack
+from ciforensics.share.pack import write_zip
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import duckdb
 
-__all__ = ["Leak", "Pseudonyms", "leaks", "pack", "pseudonymise"]
+__all__ = ["Leak", "Pseudonyms", "find_leaks", "pseudonymise", "write_zip"]
 
 _NO_TEXT = ("BIGINT", "INTEGER", "SMALLINT", "DOUBLE", "BOOLEAN", "TIMESTAMP")
 

@@ -82,7 +82,7 @@ class _Names:
     alone: dict[str, str]
 
 
-def leaks(folder: str | os.PathLike[str], pseudonyms: _Known) -> list[Leak]:
+def find_leaks(folder: str | os.PathLike[str], pseudonyms: _Known) -> list[Leak]:
     """Searches every file that would be shared for every name that has a pseudonym.
 
     Args:
@@ -98,17 +98,17 @@ def leaks(folder: str | os.PathLike[str], pseudonyms: _Known) -> list[Leak]:
         >>> folder = Path(tempfile.mkdtemp())
         >>> _ = (folder / "index.html").write_text("<td>Globex%2FShop</td>")
         >>> known = Pseudonyms({"org-1/repo-2": "globex/shop"}, frozenset({"globex/shop"}), frozenset())
-        >>> [leak.name for leak in leaks(folder, known)]
+        >>> [leak.name for leak in find_leaks(folder, known)]
         ['globex/shop']
     """
     folder = Path(folder)
     names = _sorted_out(pseudonyms)
-    found: dict[tuple[str, str], Leak] = {}
+    first: dict[tuple[str, str], Leak] = {}
     for path in shared_files(folder):
         file = path.relative_to(folder).as_posix()
         for leak in _search(path, file, names):
-            found.setdefault((leak.file, leak.name), leak)
-    return sorted(found.values())
+            first.setdefault((leak.file, leak.name), leak)
+    return sorted(first.values())
 
 
 def _sorted_out(pseudonyms: _Known) -> _Names:
@@ -132,12 +132,12 @@ def _sorted_out(pseudonyms: _Known) -> _Names:
 def _standing_in(text: str, needles: list[str]) -> dict[str, str]:
     """Which of the needles stand in a text where no letter or digit adjoins them, and what is around."""
     text = _paired(text)
-    found = {}
+    near = {}
     hits = pl.Series([text]).str.extract_many(needles, overlapping=True)[0].unique() if needles else ()
     for hit in hits:
         if bounded := re.search(rf"(?<![^\W_]){re.escape(hit)}(?![^\W_])", text):
-            found[hit] = text[max(bounded.start() - 30, 0) : bounded.end() + 30]
-    return found
+            near[hit] = text[max(bounded.start() - 30, 0) : bounded.end() + 30]
+    return near
 
 
 def _search(path: Path, file: str, names: _Names) -> Iterator[Leak]:

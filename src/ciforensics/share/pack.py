@@ -15,19 +15,19 @@ _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 def shared_files(folder: Path) -> list[Path]:
     """What is shared of a folder: all but hidden files, the index first."""
-    found = [
+    files = [
         path
         for path in folder.rglob("*")
         if (path.is_symlink() or path.is_file())
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
     return sorted(
-        found, key=lambda path: (path != folder / "index.html", path.relative_to(folder).as_posix())
+        files, key=lambda path: (path != folder / "index.html", path.relative_to(folder).as_posix())
     )
 
 
-def pack(folder: str | os.PathLike[str], zip_file: str | os.PathLike[str]) -> None:
-    """Packs what `leaks` has searched; the same files make the same zip, byte for byte.
+def write_zip(folder: str | os.PathLike[str], zip_file: str | os.PathLike[str]) -> None:
+    """Packs what `find_leaks` has searched; the same files make the same zip, byte for byte.
 
     Args:
         folder: the report's folder.
@@ -36,7 +36,7 @@ def pack(folder: str | os.PathLike[str], zip_file: str | os.PathLike[str]) -> No
     Example:
         >>> folder = Path(tempfile.mkdtemp())
         >>> _ = (folder / "index.html").write_text("<p>hello")
-        >>> pack(folder, folder / ".report.zip")
+        >>> write_zip(folder, folder / ".report.zip")
         >>> zipfile.ZipFile(folder / ".report.zip").namelist()
         ['index.html']
     """

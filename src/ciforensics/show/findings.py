@@ -1,4 +1,4 @@
-"""What a notebook leaves as data: figures that somebody would watch over weeks, each with its unit.
+"""What a notebook leaves as data: findings, figures to follow over weeks, each with its unit.
 
 A notebook shows them as sentences and tables; a report reads them from there, keeps them in `findings.json`
 and compares them with those of the run before. `DEFINITIONS` says which there are, `SCHEMA` what one holds.
@@ -27,7 +27,7 @@ class Definition:
 
     Attributes:
         id: its name, the same in every run.
-        notebook: the number of the notebook that leaves it.
+        notebook: the name of the notebook that leaves it.
         meaning: what the value says.
         unit: of the value, `low` and `high`; a `share` is between 0 and 1.
         warns_above: a greater value is a `warning`; None: it is never one.
@@ -43,40 +43,54 @@ class Definition:
 DEFINITIONS = {
     each.id: each
     for each in (
-        Definition("rejected", "00", "records that could not be read", "records"),
-        Definition("unauthorized", "01", "requests that were answered 401", "requests"),
-        Definition("unauthorized_share", "01", "of all requests, those answered 401", "share"),
+        Definition("rejected", "case", "records that could not be read", "records"),
+        Definition("unauthorized", "unauthorized", "requests that were answered 401", "requests"),
+        Definition("unauthorized_share", "unauthorized", "of all requests, those answered 401", "share"),
         Definition(
-            "challenges", "01", "401s that the same client got past: the cure removes these", "requests"
+            "challenges",
+            "unauthorized",
+            "401s that the same client got past: the cure removes these",
+            "requests",
         ),
-        Definition("refused", "01", "401s that no better answer followed", "requests"),
-        Definition("bad_credentials", "01", "401s of an API: a wrong token", "requests"),
-        Definition("linked_share", "02", "rows that are linked to another log's", "share"),
-        Definition("offender", "03", "401s that a workflow sends", "401s a day"),
-        Definition("unattributed_share", "03", "401s that no known build explains", "share"),
-        Definition("golden_share", "04", "share that is golden", "share"),
+        Definition("refused", "unauthorized", "401s that no better answer followed", "requests"),
+        Definition("bad_credentials", "unauthorized", "401s of an API: a wrong token", "requests"),
+        Definition("linked_share", "links", "rows that are linked to another log's", "share"),
+        Definition("offender", "attribution", "401s that a workflow sends", "401s a day"),
+        Definition("unattributed_share", "attribution", "401s that no known build explains", "share"),
+        Definition("golden_share", "migration", "share that is golden", "share"),
         Definition(
-            "golden_unauthorized_share", "04", "of the golden requests, those answered 401", "share", 0.01
+            "golden_unauthorized_share",
+            "migration",
+            "of the golden requests, those answered 401",
+            "share",
+            0.01,
         ),
-        Definition("too_old", "04", "requests of images that are tagged, but too old", "requests", 0),
-        Definition("regression", "04", "builds since a golden workflow fell back", "builds", 0),
-        Definition("holdout", "04", "challenges of a workflow that has not moved", "401s a day"),
-        Definition("pinned", "04", "workflows whose images are pinned by digest", "workflows"),
-        Definition("failed_pulls", "05", "pulls of a workflow that failed or hung", "pulls", 0),
-        Definition("containers_per_job", "05", "containers that a job creates, median", "containers"),
-        Definition("out_of_memory", "05", "containers of a workflow that ran out of memory", "containers", 0),
+        Definition("too_old", "migration", "requests of images that are tagged, but too old", "requests", 0),
+        Definition("regression", "migration", "builds since a golden workflow fell back", "builds", 0),
+        Definition("holdout", "migration", "challenges of a workflow that has not moved", "401s a day"),
+        Definition("pinned", "migration", "workflows whose images are pinned by digest", "workflows"),
+        Definition("failed_pulls", "docker", "pulls of a workflow that failed or hung", "pulls", 0),
+        Definition("containers_per_job", "docker", "containers that a job creates, median", "containers"),
         Definition(
-            "past_mirror_share", "06", "of the bytes down from registries, those past the mirror", "share"
+            "out_of_memory", "docker", "containers of a workflow that ran out of memory", "containers", 0
         ),
-        Definition("unexpected_destination", "06", "tunnels to where nobody would expect them", "tunnels"),
-        Definition("denied_tunnels", "06", "tunnels that the proxy denied", "tunnels"),
+        Definition(
+            "past_mirror_share",
+            "traffic",
+            "of the bytes down from registries, those past the mirror",
+            "share",
+        ),
+        Definition(
+            "unexpected_destination", "traffic", "tunnels to where nobody would expect them", "tunnels"
+        ),
+        Definition("denied_tunnels", "traffic", "tunnels that the proxy denied", "tunnels"),
     )
 }
 """The findings that there are, by id."""
 
 SCHEMA = {
     "id": "which finding, see below",
-    "notebook": "the notebook that left it, by its number",
+    "notebook": "the notebook that left it, by its name",
     "question": "the heading of that notebook",
     "subject": "whom it is about, e.g. a workflow; null: the whole case",
     "value": "a number; null: this evidence cannot tell",
@@ -112,32 +126,32 @@ class Finding:
         return self.id, self.subject or ""
 
 
-def about(found: Finding) -> str:
+def about(finding: Finding) -> str:
     """What a finding is about, in words.
 
     Example:
-        >>> about(Finding("regression", "04", "", "acme/web", 3, "builds", None, None, "", "warning", ""))
-        'acme/web (builds since a golden workflow fell back)'
+        >>> about(Finding("pinned", "migration", "", "acme/web", 3, "builds", None, None, "", "info", ""))
+        'acme/web (workflows whose images are pinned by digest)'
     """
-    meaning = DEFINITIONS[found.id].meaning if found.id in DEFINITIONS else found.id
-    return f"{found.subject} ({meaning})" if found.subject else meaning
+    meaning = DEFINITIONS[finding.id].meaning if finding.id in DEFINITIONS else finding.id
+    return f"{finding.subject} ({meaning})" if finding.subject else meaning
 
 
-def shown(found: Finding) -> str:
+def shown(finding: Finding) -> str:
     """A finding's value, with its unit and its interval.
 
     Example:
-        >>> shown(Finding("a", "01", "", None, 0.25, "share", 0.2, 0.31, "", "info", ""))
+        >>> shown(Finding("a", "traffic", "", None, 0.25, "share", 0.2, 0.31, "", "info", ""))
         '25.0 % (20.0 % to 31.0 %)'
-        >>> shown(Finding("a", "01", "", None, 1, "tunnels", None, None, "", "info", ""))
+        >>> shown(Finding("a", "traffic", "", None, 1, "tunnels", None, None, "", "info", ""))
         '1 tunnel'
     """
-    if found.value is None:
+    if finding.value is None:
         return "cannot tell"
-    if found.low is None or found.high is None:
-        return _with_unit(found.value, found.unit)
-    low, high = (_number(end, found.unit) for end in (found.low, found.high))
-    return f"{_with_unit(found.value, found.unit)} ({low} to {high})"
+    if finding.low is None or finding.high is None:
+        return _with_unit(finding.value, finding.unit)
+    low, high = (_number(end, finding.unit) for end in (finding.low, finding.high))
+    return f"{_with_unit(finding.value, finding.unit)} ({low} to {high})"
 
 
 def _with_unit(value: float, unit: str) -> str:
@@ -185,8 +199,8 @@ def say_finding(
     filled = wording.with_row(data, values)
     unknown = filled[value] is None
     said = wording.say(otherwise if unknown and otherwise else template, None, **filled)
-    found = _found(name, filled, None, (value, low, high), evidence, said.text)
-    return replace(said, kind="finding", findings=(found,))
+    finding = _record(name, filled, None, (value, low, high), evidence, said.text)
+    return replace(said, kind="finding", findings=(finding,))
 
 
 def show_findings(
@@ -229,16 +243,16 @@ def show_findings(
         (1 row)
     """
     names, cells, _ = wording.fetch(data, _KEPT)
-    found = []
+    findings = []
     for row in cells:
         filled = dict(zip(names, row, strict=True))
         whom = wording.visible(str(filled[subject]))
         where = wording.plain(filled[evidence]) if evidence else ""
-        found.append(_found(name, filled, whom, (value, low, high), where, ""))
-    return replace(tables.show_table(data, rows=rows, **shown), findings=tuple(found))
+        findings.append(_record(name, filled, whom, (value, low, high), where, ""))
+    return replace(tables.show_table(data, rows=rows, **shown), findings=tuple(findings))
 
 
-def _found(  # noqa: PLR0917 (both callers have all of them at hand)
+def _record(  # noqa: PLR0917 (both callers have all of them at hand)
     name: str,
     filled: Mapping[str, Any],
     subject: str | None,

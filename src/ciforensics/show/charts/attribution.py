@@ -27,9 +27,9 @@ def clues(explanation: Explanation) -> Chart:
 
     Example:
         >>> import ciforensics as ci
-        >>> found = ci.attribute(ci.connect())
-        >>> line_no, path = found.requests.select("line_no", "path").row(0)
-        >>> clues(ci.explain(found, line_no=line_no, file=path)).alt[:4]
+        >>> attribution = ci.attribute(ci.connect())
+        >>> line_no, path = attribution.requests.select("line_no", "path").row(0)
+        >>> clues(ci.explain(attribution, line_no=line_no, file=path)).alt[:4]
         'Why '
     """
     name, other = (cut(visible(text or ""), 36) for text in (explanation.candidate, explanation.runner_up))

@@ -179,3 +179,66 @@ def _strip(
         height=56,
         title=drawing.over(notes[hue]),
     )
+
+
+def timeline(
+    data: Data,
+    *,
+    lane: str,
+    start: str,
+    end: str,
+    title: str,
+    color: str | None = None,
+    subtitle: str = "",
+) -> Chart:
+    """Spans of time, a lane for each source; where a lane is pale, there is a gap.
+
+    Args:
+        data: a row for each span.
+        lane: column that names the lane.
+        start: column with the start of the span.
+        end: column with its end.
+        title: the question.
+        color: column that colours the spans.
+        subtitle: how to read it.
+
+    Example:
+        >>> import duckdb
+        >>> rows = duckdb.sql("SELECT 'squid' AS log, DATE '2026-11-24' AS a, DATE '2026-11-25' AS b")
+        >>> timeline(rows, lane="log", start="a", end="b", title="What is covered?")
+        What is covered? squid: 2026-11-24 00:00 to 2026-11-25 00:00.
+    """
+    frame = drawing.frame_of(data, {"label": lane, "x": start, "end": end, "color": color})
+    frame = frame.drop_nulls(["x", "end"])
+    if frame.is_empty():
+        return drawing.no_rows(title)
+    frame, _ = drawing.fold(frame.with_columns(y=1.0), "label", by="y", most=1000)
+    frame, hues = drawing.fold(frame, "color", by="y", most=drawing.HUES)
+    frame = drawing.merged(frame)
+    lanes = frame.group_by("label").agg(pl.col("x").min(), pl.col("end").max(), n=pl.len()).sort("x", "label")
+    notes = {hue: hue for hue in hues}
+    row = alt.Y("label:N", sort=lanes["label"].to_list(), title=None, axis=alt.Axis(grid=False))
+    time = drawing.time_axis(frame, "Time (UTC)")
+    spec = alt.layer(
+        alt.Chart(drawing.drawn(lanes))
+        .mark_bar(height=16, color=drawing.PALE)
+        .encode(x=time, x2="end:T", y=row, tooltip=tips(label=lane, when="from first to last", n="spans")),
+        # The outline keeps a span of a millisecond in sight.
+        alt.Chart(drawing.drawn(frame, notes))
+        .mark_bar(height=16, strokeWidth=1, stroke=alt.expr("scale('color', datum.color)"))
+        .encode(
+            x=time,
+            x2="end:T",
+            y=row,
+            color=drawing.colored(notes, legend=color is not None),
+            tooltip=tips(label=lane, name=color, when="Time (UTC)"),
+        ),
+        title=drawing.titled(title, subtitle),
+        width=drawing.WIDTH - 100,
+        height=alt.Step(30),
+    )
+    said = [
+        say("{lane}: {a} to {b}{n}", lane=name, a=a, b=b, n=f" in {n:,} spans" if n > 1 else "").text
+        for name, a, b, n in lanes.rows()
+    ]
+    return Chart(spec, f"{visible(title)} {'; '.join(said)}.")

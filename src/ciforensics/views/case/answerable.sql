@@ -1,5 +1,5 @@
 -- Which questions can this case answer, and what is missing for the others?
--- `answer` is yes, partly or no; `missing` names the sources that would help and `adds` what they would add.
+-- `notebook` says where, by its name; `answer` is yes, partly or no; `missing` names the sources that would help and `adds` what they would add.
 -- It looks at what the case holds, not at whether it covers the same time (see `coverage`).
 CREATE OR REPLACE VIEW answerable AS
 WITH observed AS (
@@ -37,23 +37,23 @@ held AS (
             SELECT client_ip FROM tunnels WHERE coalesce(run_id, ci_repo) IS NOT NULL
         ) AS holds WHERE client_ip IS NOT NULL) > 0 AS holders
 )
-SELECT question, title, answer,
+SELECT notebook, question, answer,
     CASE WHEN answer <> 'yes' THEN missing END AS missing, CASE WHEN answer <> 'yes' THEN adds END AS adds
 FROM (
-    SELECT '01' AS question, 1 AS place, 'Where do the 401s come from?' AS title,
+    SELECT 'unauthorized' AS notebook, 1 AS place, 'Where do the 401s come from?' AS question,
         CASE WHEN requests THEN 'yes' ELSE 'no' END AS answer,
         'github_csv or mitmproxy' AS missing,
         'requests with their status, url and user agent' AS adds
     FROM observed
     UNION ALL
-    SELECT '01', 2, 'Which 401s are challenges, and which are refused?',
+    SELECT 'unauthorized', 2, 'Which 401s are challenges, and which are refused?',
         CASE WHEN NOT other_answers THEN 'no' WHEN some_only_401 THEN 'partly' ELSE 'yes' END,
         CASE WHEN other_observer IS NULL THEN 'github_csv with all statuses, or mitmproxy'
             ELSE 'nothing: give the parameter observer=' || other_observer END,
         'the answers after a 401, which an export of 401s alone does not have'
     FROM observed, held
     UNION ALL
-    SELECT '02', 3, 'How do the logs fit together?',
+    SELECT 'links', 3, 'How do the logs fit together?',
         CASE WHEN n_sources < 2 THEN 'no' WHEN requests AND builds AND two_observers THEN 'yes' ELSE 'partly' END,
         CASE WHEN NOT requests THEN 'github_csv or mitmproxy'
             WHEN NOT builds THEN 'docker_wrapper, or jobs'
@@ -63,7 +63,7 @@ FROM (
             ELSE 'the same requests, seen by a second observer who knows addresses' END
     FROM observed, held
     UNION ALL
-    SELECT '03', 4, 'Which workflow sent them?',
+    SELECT 'attribution', 4, 'Which workflow sent them?',
         CASE WHEN NOT requests OR NOT (builds OR addresses AND holders OR orchestrations) THEN 'no'
             WHEN addresses AND holders OR orchestrations THEN 'yes'
             ELSE 'partly' END,
@@ -76,7 +76,7 @@ FROM (
             ELSE 'shared keys: exact, where a model of times and urls gives probabilities' END
     FROM observed, held
     UNION ALL
-    SELECT '04', 5, 'How far is the migration?',
+    SELECT 'migration', 5, 'How far is the migration?',
         CASE WHEN NOT (requests AND git AND clients AND other_answers) THEN 'no'
             WHEN some_only_401 THEN 'partly'
             ELSE 'yes' END,
@@ -87,13 +87,13 @@ FROM (
             ELSE 'what got no 401: golden images do not show up among 401s alone' END
     FROM observed, held
     UNION ALL
-    SELECT '05', 6, 'What does docker do?',
+    SELECT 'docker', 6, 'What does docker do?',
         CASE WHEN NOT (docker_events OR commands) THEN 'no' WHEN events_of_runs THEN 'yes' ELSE 'partly' END,
         'docker_events that name the run',
         CASE WHEN docker_events THEN 'whose pulls and containers they are' ELSE 'pulls, containers, exit codes, out of memory' END
     FROM held
     UNION ALL
-    SELECT '05', 7, 'Which pulls failed or hung?',
+    SELECT 'docker', 7, 'Which pulls failed or hung?',
         CASE WHEN NOT commands THEN 'no' WHEN exit_codes THEN 'yes' WHEN docker_events THEN 'partly' ELSE 'no' END,
         CASE WHEN commands THEN 'docker_wrapper that waits (exit_code), or docker_events of the same runners'
             ELSE 'docker_wrapper' END,
@@ -101,7 +101,7 @@ FROM (
             ELSE 'the pulls that were asked for: one that fails leaves no event' END
     FROM held
     UNION ALL
-    SELECT '06', 8, 'Where do the bytes go?',
+    SELECT 'traffic', 8, 'Where do the bytes go?',
         CASE WHEN NOT tunnelled THEN 'no' WHEN holders THEN 'yes' ELSE 'partly' END,
         CASE WHEN tunnelled THEN 'squid with run_id, or pods and jobs' ELSE 'squid' END,
         CASE WHEN tunnelled THEN 'which workflow opened a tunnel' ELSE 'tunnels, with their hosts and bytes' END

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ciforensics import redact
 from ciforensics.errors import CiforensicsError
-from ciforensics.report import Report, known_repos, report
-from ciforensics.share import leaks, pack, pseudonymise
+from ciforensics.report import Report, known_repos, write_report
+from ciforensics.share import find_leaks, pseudonymise, write_zip
 
 if TYPE_CHECKING:
     import os
@@ -36,7 +36,7 @@ class Shared:
     report: Report
 
 
-def share(
+def share_report(
     case: str | os.PathLike[str],
     *,
     out: str | os.PathLike[str],
@@ -52,15 +52,15 @@ def share(
     Args:
         case: the case file. `CASE.pseudonyms.csv` is written beside it.
         out: the folder for the zip.
-        parameters: as for `report`; a value that is a name of the case is renamed.
-        repos: as for `report`, by their names.
-        options: as for `report`.
+        parameters: as for `write_report`; a value that is a name of the case is renamed.
+        repos: as for `write_report`, by their names.
+        options: as for `write_report`.
 
     Raises:
-        CiforensicsError: as `report` does; or a name was left.
+        CiforensicsError: as `write_report` does; or a name was left.
 
     Example:
-        >>> share("case.duckdb", out="out").zip  # doctest: +SKIP
+        >>> share_report("case.duckdb", out="out").zip  # doctest: +SKIP
         PosixPath('out/2026-03-17T03-00-00Z.zip')
     """
     case, out = Path(case), Path(out)
@@ -72,14 +72,14 @@ def share(
         folder = Path(scratch) / "report"
         derived = Path(scratch) / "derived"
         pseudonyms = pseudonymise(case, derived, key=redact.load_key())
-        made = report(
+        made = write_report(
             derived.rename(derived.with_name(_renamed(case.name, pseudonyms))),
             out=folder,
             parameters={name: _renamed(value, pseudonyms) for name, value in (parameters or {}).items()},
             repos=[_renamed(repo, pseudonyms) for repo in repos],
             **options,
         )
-        if left := leaks(folder, pseudonyms):
+        if left := find_leaks(folder, pseudonyms):
             more = f", and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
             raise CiforensicsError(
                 f"Names are left in what would be shared: {'; '.join(map(str, left[:_SHOWN]))}{more}.",
@@ -87,7 +87,7 @@ def share(
             )
         mapping = case.with_name(f"{case.name}.pseudonyms.csv")
         pseudonyms.write(mapping)
-        pack(folder, out / f"{made.run.id}.zip")
+        write_zip(folder, out / f"{made.run.id}.zip")
     return Shared(out / f"{made.run.id}.zip", mapping, made)
 
 

@@ -1,0 +1,55 @@
+"""The notebooks that come with ciforensics: what they are called, and what they say of one another."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import ciforensics as ci
+from ciforensics.case import sample_case
+from ciforensics.report import write_report
+from ciforensics.report.plan import make_plan
+from ciforensics.show.findings import DEFINITIONS
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+TASKS = make_plan(FOLDER, only=(), parameters={}, case="case.duckdb")
+SLUGS = [task.slug for task in TASKS]
+PROSE = {
+    task.slug: "\n".join(cell.source for cell in task.notebook.cells if cell.cell_type == "markdown")
+    for task in TASKS
+}
+
+
+def test_each_has_a_name_that_no_number_is_in() -> None:
+    assert SLUGS == ["case", "unauthorized", "links", "attribution", "migration", "docker", "traffic"]
+
+
+def test_findings_and_answerable_know_them_by_their_names() -> None:
+    assert {each.notebook for each in DEFINITIONS.values()} == set(SLUGS)
+    with ci.connect() as con:
+        named = {slug for (slug,) in con.sql("SELECT notebook FROM answerable").fetchall()}
+    assert named == set(SLUGS) - {"case"}
+
+
+def test_they_point_to_one_another_by_the_question_whatever_its_number() -> None:
+    questions = {task.slug: PROSE[task.slug].partition("\n")[0].removeprefix("# ") for task in TASKS}
+    pointed = {slug: re.findall(r"(?<!\*)\*([A-Z][^*\n]*\?)\*", prose) for slug, prose in PROSE.items()}
+    assert all(pointed[slug] for slug in set(SLUGS) - {"docker"})
+    for slug, names in pointed.items():
+        assert set(names) <= set(questions.values()) - {questions[slug]}, slug
+    for slug, prose in PROSE.items():
+        assert not re.search(r"\d\d-[a-z]|[Nn]otebook \d|next notebook", prose), slug
+
+
+def test_renumbered_they_still_lead_to_one_another(tmp_path: Path) -> None:
+    for place, task in enumerate(reversed(TASKS)):
+        name = task.page.partition("-")[2]
+        shutil.copyfile(FOLDER / f"{task.page}.ipynb", tmp_path / f"{place}-{name}.ipynb")
+    made = write_report(
+        sample_case(), out=tmp_path / "out", notebooks=tmp_path, only=["case", "docker", "traffic"]
+    )
+    assert list(made.run.notebooks) == ["traffic", "docker", "case"]
+    traffic = (made.folder / "notebooks" / "0-where-the-bytes-go.html").read_text("utf-8")
+    assert '<a href="6-what-is-in-this-case.html">What is in this case?</a>' in traffic
+    assert {each.notebook for each in made.run.findings} == {"traffic", "docker", "case"}
