@@ -151,17 +151,17 @@ def test_every_question_works_on_an_empty_case(con: duckdb.DuckDBPyConnection) -
 @pytest.mark.parametrize(
     ("repos", "repo", "chosen"),
     [
-        ("", "acme/web", True), ("", None, True), (" , ", None, True),
+        ("", "acme/web", True), ("", None, True), (None, None, True), (" , ", None, True),
         ("acme/web", "acme/web", True), ("acme/x, Acme/Web", "acme/web", True),
         ("acme/web", "ACME/web", True),
         ("acme/web", "acme/website", False), ("acme/web", None, False), ("acme/_eb", "acme/web", False),
     ],
 )  # fmt: skip
 def test_repositories_are_chosen_by_name_in_sql_as_in_python(
-    con: duckdb.DuckDBPyConnection, repos: str, repo: str | None, *, chosen: bool
+    con: duckdb.DuckDBPyConnection, repos: str | None, repo: str | None, *, chosen: bool
 ) -> None:
     assert con.sql("SELECT is_chosen($1, $2)", params=[repos, repo]).fetchall() == [(chosen,)]
-    assert keep_repos(pl.DataFrame({"ci_repo": [repo]}, {"ci_repo": pl.String}), repos).height == chosen
+    assert keep_repos(pl.DataFrame({"ci_repo": [repo]}, {"ci_repo": pl.String}), repos or "").height == chosen
 
 
 @pytest.mark.parametrize("question", views.questions(), ids=lambda question: question.name)

@@ -4,12 +4,15 @@ A file opens with a comment, the question first, then the counting rule, and hol
 statements. A table macro has a default for every parameter, and a view of the same name that takes them all:
 both `FROM unauthorized` and `FROM unauthorized(p_answer_within_s := 5)` work. A macro that gives a value
 (`is_chosen`) is for their conditions.
+
+`parameters.toml` says what a parameter means, in notebooks, in Python and on the command line too.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
+import tomllib
 from dataclasses import dataclass
 from functools import cache
 from graphlib import TopologicalSorter
@@ -20,7 +23,39 @@ if TYPE_CHECKING:
     import duckdb
 
 _CREATED = re.compile(r"^CREATE OR REPLACE (VIEW|MACRO) (\w+)(?:\([^)]*\)\s+AS( TABLE)?)?", re.MULTILINE)
+_MACRO = re.compile(r"^CREATE OR REPLACE MACRO \w+\(([^)]*)\)\s+AS TABLE", re.MULTILINE)
 _READ = re.compile(r"\b(?:FROM|JOIN) (\w+)|\b(\w+)\(")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What can be chosen: `p_observer` in a view is `observer` in a notebook, in Python, on the command line.
+
+    Attributes:
+        name: its name, without `p_`.
+        type: its DuckDB type.
+        meaning: what it means, and what is taken where it is not given.
+        unit: what its number counts; empty: it is no number.
+        default: what it is if not given. None is NULL in a view and `""` in a notebook.
+    """
+
+    name: str
+    type: str
+    meaning: str
+    unit: str = ""
+    default: str | float | bool | None = None
+
+
+@cache
+def parameters() -> dict[str, Parameter]:
+    """Every parameter by name.
+
+    Example:
+        >>> parameters()["build_window_s"].default
+        320
+    """
+    text = resources.files(__name__).joinpath("parameters.toml").read_text(encoding="utf-8")
+    return {name: Parameter(name, **what) for name, what in tomllib.loads(text).items()}
 
 
 @dataclass(frozen=True)
@@ -48,6 +83,12 @@ class Question:
     def objects(self) -> tuple[tuple[str, str], ...]:
         """What the file creates: `VIEW`, `MACRO TABLE` or `MACRO`, and the name."""
         return tuple((f"{kind}{table}", name) for kind, name, table in _CREATED.findall(self.text))
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """What can be chosen, in the order of the macro."""
+        names = re.findall(r"\bp_(\w+)", " ".join(_MACRO.findall(self.text)))
+        return tuple(parameters()[name] for name in names)
 
 
 @cache

@@ -27,7 +27,7 @@ from ciforensics.analysis.links.correlogram import (
     excess_by_lag,
     foot_of,
 )
-from ciforensics.analysis.links.observers import known_observer
+from ciforensics.analysis.links.observers import choose_observer
 
 if TYPE_CHECKING:
     import duckdb
@@ -41,7 +41,6 @@ BULK_S = 150
 ANCHORS = 3
 """Requests in common that an offset must rest on."""
 
-_WITHIN_S = 2.0
 _ZONE_S, _NEAR_ZONE_S = 900, 120
 _FEWEST, _SHORTEST_S = 20, 1800
 
@@ -105,14 +104,12 @@ def find_offsets(con: duckdb.DuckDBPyConnection, *, observer: str | None = None)
         >>> find_offsets(ci.connect())["source"].unique().to_list()
         ['github_csv']
     """
-    known_observer(con, observer)
+    source = choose_observer(con, observer)
     sources = [
         name for (name,) in con.execute("SELECT DISTINCT source FROM requests ORDER BY source").fetchall()
     ]
-    chosen = con.execute("SELECT source FROM observer(p_observer := $1)", [observer]).fetchall()
-    if not chosen:
+    if source is None:
         return pl.DataFrame(schema=_SCHEMA)
-    ((source,),) = chosen
     found = [shared_offset(con, source=source, other_source=other) for other in sources if other != source]
     builders = con.execute(
         "SELECT DISTINCT source FROM invocations WHERE command = 'build' ORDER BY source"
@@ -148,11 +145,11 @@ def shared_offset(con: duckdb.DuckDBPyConnection, *, source: str, other_source: 
         FROM (
             SELECT lag_s, count(*) OVER (PARTITION BY place) AS others,
                 count(*) OVER (PARTITION BY other_place) AS candidates
-            FROM shared_requests(p_observer := $1, p_other := $2, p_offset_s := $3, p_within_s := $4)
+            FROM shared_requests(p_observer := $1, p_other := $2, p_offset_s := $3)
         )
         WHERE others = 1 AND candidates = 1
     """
-    ((lag, mad, anchors),) = con.execute(sql, [source, other_source, mode, _WITHIN_S]).fetchall()
+    ((lag, mad, anchors),) = con.execute(sql, [source, other_source, mode]).fetchall()
     if anchors < ANCHORS:
         lag, mad, anchors = 0.0, 0.5, int(near[best] - chance)
     offset = mode + lag
@@ -188,7 +185,7 @@ def build_offset(
     those of a workflow's own repository.
     """
     unknown = Offset(source, other_source)
-    sql = "SELECT * FROM build_moments(p_observer := $1, p_builds := $2)"
+    sql = "SELECT * FROM build_moments(p_observer := $1, p_build_source := $2)"
     found = pl.DataFrame(con.sql(sql, params=[source, other_source]))
     asked, built = Events.of(found, "401"), Events.of(found, "build")
     if min(len(asked.at), len(built.at)) < _FEWEST:

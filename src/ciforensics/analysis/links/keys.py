@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from ciforensics.analysis.links.basis import Basis
-from ciforensics.analysis.links.observers import known_observer
-from ciforensics.analysis.links.partners import PINNED, WITHIN_S, find_partners
+from ciforensics.analysis.links.observers import choose_observer
+from ciforensics.analysis.links.partners import PINNED, find_partners
 from ciforensics.formats.records import Stream
 
 if TYPE_CHECKING:
@@ -84,10 +84,10 @@ def find_links(con: duckdb.DuckDBPyConnection, *, observer: str | None = None) -
         >>> found.verdicts.filter(source="mitmproxy").select("verdict", "requests").rows()
         [('pinned', 616)]
     """
-    known_observer(con, observer)
+    choose_observer(con, observer)
     seen = con.execute("SELECT source FROM observers(p_observer := $1) ORDER BY place", [observer]).fetchall()
     source, other, *_ = [*(name for (name,) in seen), _NOBODY, _NOBODY]
-    pairs = _pairs(con, source, other)
+    pairs = _pairs(con, observer, other)
     judged = pl.concat([_judged(pairs, _ROW), _judged(pairs, _OTHER_ROW)])
     chains, unlinked = _chains(con, source, other, pairs), _unlinked(con, judged)
     return Links(
@@ -121,15 +121,15 @@ def _matrix(con: duckdb.DuckDBPyConnection, source: str, other: str, pairs: pl.D
     return grid
 
 
-def _pairs(con: duckdb.DuckDBPyConnection, source: str, other: str) -> pl.DataFrame:
-    found = find_partners(con, observer=source, other=other)
+def _pairs(con: duckdb.DuckDBPyConnection, observer: str | None, other: str) -> pl.DataFrame:
+    found = find_partners(con, observer=observer, other=other)
     sql = """
         SELECT file_id, line_no, other_file_id, other_line_no, lag_s, abs(lag_s) AS distance_s
-        FROM shared_requests(p_observer := $1, p_other := $2, p_offset_s := $3, p_within_s := $4)
-        WHERE $5
+        FROM shared_requests(p_observer := $1, p_other := $2, p_offset_s := $3)
+        WHERE $4
     """
     known = found.offset_s is not None
-    candidates = pl.DataFrame(con.sql(sql, params=[source, other, found.offset_s or 0.0, WITHIN_S, known]))
+    candidates = pl.DataFrame(con.sql(sql, params=[observer, other, found.offset_s, known]))
     pairs = candidates.join(found.pairs, on=[*_ROW, *_OTHER_ROW], how="left")
     pairs = pairs.with_columns(pl.col("probability").fill_null(0.0))
     pairs = pairs.sort(_ORDER, descending=[name == "probability" for name in _ORDER])

@@ -1,4 +1,4 @@
-"""Whose requests a case has: `views/observer.sql` chooses, here a name that it does not know is refused."""
+"""Whose requests are counted: `views/counting/observer.sql` chooses, here an unknown name is refused."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ if TYPE_CHECKING:
     import duckdb
 
 
-def known_observer(con: duckdb.DuckDBPyConnection, observer: str | None) -> None:
-    """Refuses an observer of whom the case has no requests; None is whoever there is.
+def choose_observer(con: duckdb.DuckDBPyConnection, observer: str | None) -> str | None:
+    """Says whose requests are counted.
 
     Args:
         con: a connection to a case.
-        observer: a source, e.g. `mitmproxy`.
+        observer: a source, e.g. `mitmproxy`; GitHub's own log if the case has it.
+
+    Returns:
+        The observer; None: the case has no requests.
 
     Raises:
         CiforensicsError: the case has no requests of that observer.
 
     Example:
         >>> import ciforensics as ci
-        >>> known_observer(ci.connect(), "mitmproxy")
+        >>> choose_observer(ci.connect(), None)
+        'github_csv'
     """
     rows = con.execute("SELECT DISTINCT source FROM file_status ORDER BY source").fetchall()
     known = [name for (name,) in rows]
@@ -32,3 +36,5 @@ def known_observer(con: duckdb.DuckDBPyConnection, observer: str | None) -> None
             f"The case has no requests seen by '{visible(observer)}'.",
             hint=f"observers in it: {', '.join(known) or 'none'}.",
         )
+    chosen = con.execute("SELECT source FROM observer(p_observer := $1)", [observer]).fetchall()
+    return chosen[0][0] if chosen else None

@@ -1,7 +1,7 @@
 """The same request seen by two observers: for each row of one, how probable each row of the other is.
 
 No key joins GitHub's log to a proxy's, and in a busy second many requests look alike. Which rows may be the
-same request is SQL (`views/shared_requests.sql`), how probable each is says `alignment`.
+same request is SQL (`views/links/shared_requests.sql`), how probable each is says `alignment`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import polars as pl
 
 from ciforensics.analysis.links.alignment import Candidates, align
 from ciforensics.analysis.links.clocks import shared_offset
+from ciforensics.analysis.links.observers import choose_observer
 
 if TYPE_CHECKING:
     import duckdb
@@ -55,7 +56,7 @@ class Partners:
 def find_partners(
     con: duckdb.DuckDBPyConnection,
     *,
-    observer: str = "github_csv",
+    observer: str | None = None,
     other: str = "mitmproxy",
     offset_s: float | None = None,
 ) -> Partners:
@@ -66,12 +67,15 @@ def find_partners(
 
     Args:
         con: a connection to a case.
-        observer: whose rows are explained.
+        observer: whose rows are explained; GitHub's own log if the case has it.
         other: whose rows explain them.
         offset_s: seconds by which the observer's clock is ahead; found out if not given.
 
     Returns:
         The pairs, and what they say of who sent the observer's rows.
+
+    Raises:
+        CiforensicsError: the case has no requests of that observer.
 
     Example:
         >>> import ciforensics as ci
@@ -81,15 +85,16 @@ def find_partners(
         ... ].unique().to_list()
         [1.0]
     """
-    if offset_s is None:
-        offset_s = shared_offset(con, source=observer, other_source=other).offset_s
+    source = choose_observer(con, observer)
+    if offset_s is None and source is not None:
+        offset_s = shared_offset(con, source=source, other_source=other).offset_s
     sql = """
         SELECT *
-        FROM shared_requests(p_observer := $1, p_other := $2, p_offset_s := $3, p_within_s := $4)
+        FROM shared_requests(p_observer := $1, p_other := $2, p_offset_s := $3, p_seen_within_s := $4)
         WHERE $5
         ORDER BY other_place, place
     """
-    params = [observer, other, offset_s or 0.0, WITHIN_S, offset_s is not None]
+    params = [source, other, offset_s, WITHIN_S, offset_s is not None]
     found = pl.DataFrame(con.sql(sql, params=params))
     found = found.with_columns(probability=pl.Series(align(_candidates(found)), dtype=pl.Float64))
     return Partners(offset_s, _pairs(found), _clients(found))

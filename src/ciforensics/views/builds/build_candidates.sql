@@ -2,15 +2,15 @@
 -- For each second with 401s (with `p_fetches`, with git requests too), the builds (see `builds`) that had started up to `p_build_window_s` before it and were
 -- not known to be over, and the `lag_s` from their start; all in whole seconds. `p_offset_s`: by so much is the
 -- observer's clock ahead of the builds'.
-CREATE OR REPLACE MACRO build_candidates(p_build_window_s := 320, p_offset_s := 0, p_observer := NULL, p_fetches := false) AS TABLE
+CREATE OR REPLACE MACRO build_candidates(p_build_window_s := 320, p_offset_s := NULL, p_observer := NULL, p_fetches := false) AS TABLE
 WITH seconds AS (
     SELECT DISTINCT unix_seconds(ts) AS second
     FROM observed_requests(p_observer := p_observer)
     WHERE (status = 401 OR p_fetches AND is_git(service)) AND ts IS NOT NULL
 ),
 spans AS (
-    SELECT build_id, unix_seconds(ts) + floor(p_offset_s)::BIGINT AS from_s,
-        unix_seconds(to_ts) + ceil(p_offset_s)::BIGINT AS to_s
+    SELECT build_id, unix_seconds(ts) + floor(coalesce(p_offset_s, 0))::BIGINT AS from_s,
+        unix_seconds(to_ts) + ceil(coalesce(p_offset_s, 0))::BIGINT AS to_s
     FROM builds
 ),
 -- A build can match in its own stretch of p_build_window_s seconds and in the next: an equi-join, not a range join.

@@ -1,7 +1,7 @@
 -- Which workflow's build was the last to start before each 401?
 -- For each workflow the number of 401s before which its build was the nearest of `build_candidates`; of several
 -- in one second each counts in part. It is what one would guess first, and mostly wrong where builds are many.
-CREATE OR REPLACE MACRO nearest_builds(p_build_window_s := 320, p_offset_s := 0, p_observer := NULL) AS TABLE
+CREATE OR REPLACE MACRO nearest_builds(p_build_window_s := 320, p_offset_s := NULL, p_observer := NULL) AS TABLE
 WITH nearest AS (
     SELECT second, build_id, 1 / count(*) OVER (PARTITION BY second) AS part
     FROM (

@@ -1,7 +1,7 @@
 -- How long do containers live, by image and by workflow?
 -- Quantiles of the seconds from create to die, over the containers whose create and die are both in the log; `open` are
 -- those that lack one of the two. `by_what` is image or workflow, each container is in one row of either.
-CREATE OR REPLACE MACRO container_life(p_repos := '') AS TABLE
+CREATE OR REPLACE MACRO container_life(p_repos := NULL) AS TABLE
 SELECT
     by_what, name, containers, open, round(p10, 3) AS p10, round(p25, 3) AS p25, round(median, 3) AS median,
     round(p75, 3) AS p75, round(p90, 3) AS p90, round(longest, 3) AS longest, round(total_s, 1) AS total_s

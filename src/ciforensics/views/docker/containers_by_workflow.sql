@@ -1,7 +1,7 @@
 -- How many containers does a job create, by workflow and in all?
 -- Quantiles over the jobs that docker's events cover as a whole (see `containers_per_job`); `partly` are further jobs, of
 -- which the events show only a part and which do not count. The first row, without a repository, is `all jobs`.
-CREATE OR REPLACE MACRO containers_by_workflow(p_repos := '') AS TABLE
+CREATE OR REPLACE MACRO containers_by_workflow(p_repos := NULL) AS TABLE
 SELECT
     ci_repo, workflow, CASE WHEN all_jobs = 1 THEN 'all jobs'
         ELSE coalesce(ci_repo || ' · ' || workflow, ci_repo, workflow, 'not known') END AS name,

@@ -3,7 +3,7 @@
 -- told apart where pods are. `whole`: the events cover all of it; not so where a container of its own was not seen to be
 -- created and to end, or where its run began before the events or went on after them. Jobs without an event are not
 -- listed: nobody knows whether they created none or ran where no events are kept.
-CREATE OR REPLACE MACRO containers_per_job(p_repos := '') AS TABLE
+CREATE OR REPLACE MACRO containers_per_job(p_repos := NULL) AS TABLE
 WITH named AS (
     SELECT ci_repo, workflow, job, run_id, pod
     FROM docker_events

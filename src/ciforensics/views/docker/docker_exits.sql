@@ -1,7 +1,7 @@
 -- How did containers and docker's own commands end?
 -- By exit code: of containers as docker's events tell it, of commands where the wrapper waits for docker and logs it.
 -- `out_of_memory` and `stopped` (docker was asked to stop or kill it) count containers; the other rows have none.
-CREATE OR REPLACE MACRO docker_exits(p_repos := '') AS TABLE
+CREATE OR REPLACE MACRO docker_exits(p_repos := NULL) AS TABLE
 SELECT
     what, exit_code,
     CASE

@@ -2,7 +2,7 @@
 -- One row: pull commands by outcome (see `pull_outcomes`), containers created and those that ran out of memory, and the
 -- jobs that docker's events name; `jobs_partly`: those not covered as a whole (see `containers_per_job`), `jobs_unseen`:
 -- jobs of the wrapper's log without a docker event. `pulls` is NULL where the case has no log about docker.
-CREATE OR REPLACE MACRO docker_summary(p_pull_within_s := 600, p_repos := '') AS TABLE
+CREATE OR REPLACE MACRO docker_summary(p_pull_within_s := 600, p_repos := NULL) AS TABLE
 SELECT
     CASE WHEN (SELECT count(*) FROM invocations) + (SELECT count(*) FROM docker_events) > 0 THEN pulls END AS pulls,
     arrived, failed, no_event, cannot_tell, containers, out_of_memory, jobs, jobs_partly, jobs_unseen

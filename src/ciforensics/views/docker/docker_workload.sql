@@ -1,7 +1,7 @@
 -- Which workflows are the heaviest for docker?
 -- By workflow: builds and pull commands of the wrapper's log, pull events, containers and the seconds that they lived (see
 -- `containers`) of docker's events. NULL: the log does not name the workflow, which may run where none is kept.
-CREATE OR REPLACE MACRO docker_workload(p_repos := '') AS TABLE
+CREATE OR REPLACE MACRO docker_workload(p_repos := NULL) AS TABLE
 SELECT
     ci_repo, workflow, coalesce(ci_repo || ' · ' || workflow, ci_repo, workflow, 'not known') AS name,
     count(DISTINCT run_id) AS runs, sum(builds)::BIGINT AS builds, sum(pull_commands)::BIGINT AS pull_commands,

@@ -1,7 +1,7 @@
 -- Which workflows' pulls failed or hung, of which images?
 -- Of `pull_outcomes` those without an arrival: `failed` by exit code, `no_event` where docker's event is missing although
 -- it should be there. `judged` are all pulls of the workflow and image that can be told. `image` NULL: not in the log.
-CREATE OR REPLACE MACRO failed_pulls(p_pull_within_s := 600, p_repos := '') AS TABLE
+CREATE OR REPLACE MACRO failed_pulls(p_pull_within_s := 600, p_repos := NULL) AS TABLE
 SELECT
     coalesce(ci_repo || ' · ' || workflow, ci_repo, workflow, 'not known') || ' · '
         || coalesce(image || coalesce('@' || image_digest, ':' || image_tag), 'image not known') AS name,

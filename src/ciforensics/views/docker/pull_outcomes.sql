@@ -6,7 +6,7 @@
 -- hung (`no event`) only where docker's events are known to cover place and time: they hold image events of this run, this
 -- runner or another one of its scale set (same name up to Kubernetes' five last characters), in files whose events begin before
 -- the pull and go on for the window after it. All else `cannot tell`; `why` says which.
-CREATE OR REPLACE MACRO pull_outcomes(p_pull_within_s := 600, p_repos := '') AS TABLE
+CREATE OR REPLACE MACRO pull_outcomes(p_pull_within_s := 600, p_repos := NULL) AS TABLE
 WITH image_events AS (
     SELECT DISTINCT file_id, regexp_replace(pod, '-[a-z0-9]{5}$', '') AS runners, run_id
     FROM docker_events

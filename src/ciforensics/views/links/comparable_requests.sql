@@ -2,7 +2,7 @@
 -- Every timed row of `p_observer` (`is_other` false) and of `p_other`: `alike` is the same number where method, url,
 -- status and user agent agree, as far as both observers know them. `at_s`, in seconds since 1970, is a request's end,
 -- where its start and duration are known. `place` numbers an observer's rows in its own order, however its files run.
-CREATE OR REPLACE MACRO comparable_requests(p_observer := 'github_csv', p_other := 'mitmproxy') AS TABLE
+CREATE OR REPLACE MACRO comparable_requests(p_observer := NULL, p_other := 'mitmproxy') AS TABLE
 WITH seen AS (
     SELECT *, false AS is_other FROM observed_requests(p_observer := p_observer) WHERE ts IS NOT NULL
     UNION ALL

@@ -1,9 +1,9 @@
 -- By how many seconds do the times of two observers differ, where their requests look alike?
 -- For each whole second (`difference_s`: the observer's time minus the other's) the number of pairs (`pairs`) that look
 -- alike (see `comparable_requests`) and are that far apart, up to `p_reach_s` either way. Of the other's rows those are
--- taken that look like the fewest of the observer's, at most `p_rows`, with at most `p_pairs` pairs.
+-- taken that look like the fewest of the observer's, at most `p_most_rows`, with at most `p_most_pairs` pairs.
 CREATE OR REPLACE MACRO shared_differences(
-    p_observer := 'github_csv', p_other := 'mitmproxy', p_reach_s := 52200, p_rows := 400, p_pairs := 2000000
+    p_observer := NULL, p_other := 'mitmproxy', p_reach_s := 52200, p_most_rows := 400, p_most_pairs := 2000000
 ) AS TABLE
 WITH comparable AS MATERIALIZED (
     SELECT *, CAST(floor(at_s / p_reach_s) AS BIGINT) AS stretch
@@ -24,7 +24,7 @@ others AS (
     SELECT r.alike, r.at_s, r.stretch + n.nearby AS stretch
     FROM rarest AS r
     CROSS JOIN (VALUES (-1), (0), (1)) AS n(nearby)
-    WHERE r.nth <= p_rows AND r.pairs <= p_pairs
+    WHERE r.nth <= p_most_rows AND r.pairs <= p_most_pairs
 )
 SELECT CAST(floor(c.at_s - o.at_s + 0.5) AS BIGINT) AS difference_s, count(*) AS pairs
 FROM others AS o
