@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from ciforensics.kits.export import export
+from ciforensics.kits.export import export_kit
 
 PLAIN = [
     "buildx",
@@ -63,7 +63,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 kit, bare = Path(folder) / "kit", Path(folder) / "bare"
                 settings = {"docker": docker, "log": f"{folder}/log", "wait": wait}
-                export("docker-wrapper", kit, settings=settings)
+                export_kit("docker-wrapper", kit, settings=settings)
                 bare.write_text(f'#!/bin/sh\nexec {docker} "$@"\n')
                 environment = {
                     "PATH": os.environ["PATH"],

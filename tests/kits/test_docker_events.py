@@ -313,7 +313,7 @@ def test_a_log_that_cannot_be_written_still_counts(tmp_path: Path) -> None:
 
 
 def test_the_manifest_mounts_what_the_hooks_need(tmp_path: Path) -> None:
-    export.export("docker-events", tmp_path / "kit", settings={"folder": "/logs/a b", "namespace": "ci"})
+    export.export_kit("docker-events", tmp_path / "kit", settings={"folder": "/logs/a b", "namespace": "ci"})
     manifest = yaml.safe_load((tmp_path / "kit" / "runner-scale-set.yaml").read_text())
     assert (manifest["metadata"]["namespace"], manifest["metadata"]["name"]) == ("ci", "arc-runners")
     pod = manifest["spec"]["template"]["spec"]
@@ -327,7 +327,7 @@ def test_the_manifest_mounts_what_the_hooks_need(tmp_path: Path) -> None:
 
 def test_hooks_succeed_in_silence_where_nothing_of_theirs_works(tmp_path: Path) -> None:
     settings = {"python": str(tmp_path / "no python"), "folder": "/proc/nowhere", "metrics": "off"}
-    export.export("docker-events", tmp_path / "kit", settings=settings)
+    export.export_kit("docker-events", tmp_path / "kit", settings=settings)
     for hook in ("job-started.sh", "job-completed.sh"):
         done = subprocess.run(
             ["/bin/sh", "-e", hook],
@@ -342,7 +342,7 @@ def test_hooks_succeed_in_silence_where_nothing_of_theirs_works(tmp_path: Path) 
 
 def test_a_setting_without_effect_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CiforensicsError, match="no effect with metrics=off"):
-        export.export("docker-events", tmp_path / "kit", settings={"metrics": "off", "port": "9125"})
+        export.export_kit("docker-events", tmp_path / "kit", settings={"metrics": "off", "port": "9125"})
 
 
 def test_the_case_has_what_finds_a_pull_that_failed(tmp_path: Path) -> None:

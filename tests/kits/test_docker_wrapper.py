@@ -34,7 +34,7 @@ def called(folder: Path, *arguments: str) -> dict[str, Any]:
     log = folder / "log"
     if not (folder / "kit").exists():
         real = program(folder / "docker.original", "docker")
-        kits.export("docker-wrapper", folder / "kit", settings={"docker": str(real), "log": str(log)})
+        kits.export_kit("docker-wrapper", folder / "kit", settings={"docker": str(real), "log": str(log)})
     log.unlink(missing_ok=True)
     subprocess.run(["/bin/sh", folder / "kit" / "docker-wrapper.sh", *arguments], check=True, timeout=60)
     line: dict[str, Any] = json.loads(log.read_text())
@@ -193,7 +193,7 @@ class Place:
         self.wrapper, self.docker = folder / "bin" / "docker", folder / "bin" / "docker.original"
         self.log = folder / "log" / "docker.jsonl"
         self.kit = folder / "kit"
-        kits.export("docker-wrapper", self.kit, settings={
+        kits.export_kit("docker-wrapper", self.kit, settings={
             "wrapper": str(self.wrapper), "docker": str(self.docker), "log": str(self.log)
         })  # fmt: skip
         program(self.wrapper, "one")
@@ -266,7 +266,7 @@ def test_only_the_files_of_the_chosen_sink_are_written(tmp_path: Path) -> None:
         ("cloud-logging", {"project": "acme-ci"}, set()),
         ("pubsub", {"project": "acme-ci"}, {"main.tf", "table-schema.json"}),
     ):
-        written = kits.export("docker-wrapper", tmp_path / sink, settings={"sink": sink, **more})
+        written = kits.export_kit("docker-wrapper", tmp_path / sink, settings={"sink": sink, **more})
         assert {path.name for path in written} == always | also
     schema = json.loads((tmp_path / "pubsub" / "table-schema.json").read_text())
     assert "data" in {column["name"] for column in schema}
@@ -281,7 +281,7 @@ IN_A_POD = {
 
 
 def test_in_a_pod_docker_and_wrapper_go_into_a_volume_that_is_first_on_the_path(tmp_path: Path) -> None:
-    written = kits.export("docker-wrapper", tmp_path / "kit", settings=IN_A_POD)
+    written = kits.export_kit("docker-wrapper", tmp_path / "kit", settings=IN_A_POD)
     assert {path.name for path in written} == {
         "README.md",
         "docker-wrapper.sh",
@@ -300,7 +300,7 @@ def test_in_a_pod_docker_and_wrapper_go_into_a_volume_that_is_first_on_the_path(
 
 @pytest.mark.parametrize("there", [True, False])
 def test_a_pod_starts_whether_or_not_there_is_a_docker(there: bool, tmp_path: Path) -> None:
-    kits.export("docker-wrapper", tmp_path / "kit", settings=IN_A_POD)
+    kits.export_kit("docker-wrapper", tmp_path / "kit", settings=IN_A_POD)
     values = (tmp_path / "kit" / "init-container.yaml").read_text()
     (copies,) = yaml.safe_load(values)["template"]["spec"]["initContainers"]
     command = [each.replace("/wrapper/", f"{tmp_path}/kit/") for each in copies["command"]]
@@ -329,4 +329,4 @@ def test_paths_that_cannot_work_in_a_pod_are_refused(
     changed: dict[str, str], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(CiforensicsError, match=said):
-        kits.export("docker-wrapper", tmp_path / "kit", settings=IN_A_POD | changed)
+        kits.export_kit("docker-wrapper", tmp_path / "kit", settings=IN_A_POD | changed)

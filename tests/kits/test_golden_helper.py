@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ciforensics.kits.export import export
+from ciforensics.kits.export import export_kit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ default login anonymous password c
 @pytest.fixture(scope="module")
 def helper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kit") / "kit"
-    export("golden-images", folder, settings={})
+    export_kit("golden-images", folder, settings={})
     return folder / "git-credential-golden.sh"
 
 

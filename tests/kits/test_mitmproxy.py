@@ -32,7 +32,7 @@ SETTINGS = {
 
 @pytest.fixture
 def kit(tmp_path: Path) -> Path:
-    kits.export("mitmproxy", tmp_path / "kit", settings=SETTINGS)
+    kits.export_kit("mitmproxy", tmp_path / "kit", settings=SETTINGS)
     return tmp_path / "kit"
 
 
@@ -69,21 +69,21 @@ def test_nothing_is_written_for_a_namespace_that_is_not_named_as_a_lab(
     key: str, name: str, tmp_path: Path
 ) -> None:
     with pytest.raises(CiforensicsError, match=r"the word lab .* holds every credential") as caught:
-        kits.export("mitmproxy", tmp_path / "kit", settings=SETTINGS | {key: name})
+        kits.export_kit("mitmproxy", tmp_path / "kit", settings=SETTINGS | {key: name})
     assert f"{key}={name!r}" in str(caught.value)
     assert not (tmp_path / "kit").exists()
 
 
 @pytest.mark.parametrize("name", ["lab", "ci-lab", "lab-2", "team-a-lab-runners"])
 def test_a_lab_is_rendered(name: str, tmp_path: Path) -> None:
-    kits.export("mitmproxy", tmp_path / "kit", settings=SETTINGS | {"namespace": name})
+    kits.export_kit("mitmproxy", tmp_path / "kit", settings=SETTINGS | {"namespace": name})
     assert of_kind(tmp_path / "kit", "DaemonSet")["metadata"]["namespace"] == name
 
 
 @pytest.mark.parametrize("label", ["a", "a=b=c", "=b", "a/b/c=d", "a=b c", "-a=b", "a=" + "b" * 64])
 def test_what_is_no_label_is_refused(label: str, tmp_path: Path) -> None:
     with pytest.raises(CiforensicsError, match="is not a label of Kubernetes, key=value"):
-        kits.export("mitmproxy", tmp_path / "kit", settings=SETTINGS | {"node": label})
+        kits.export_kit("mitmproxy", tmp_path / "kit", settings=SETTINGS | {"node": label})
 
 
 def test_the_manifests_are_valid_by_the_schemas_of_kubernetes(kit: Path) -> None:

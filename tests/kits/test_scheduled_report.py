@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ciforensics.errors import CiforensicsError
-from ciforensics.kits.export import export
+from ciforensics.kits.export import export_kit
 
 IMAGE = "registry.example.com/ciforensics:0.2.0"
 KUBERNETES = ("1.31", kubernetes_validate.latest_version())
@@ -20,7 +20,7 @@ KUBERNETES = ("1.31", kubernetes_validate.latest_version())
 
 def exported(to: Path, /, **settings: str) -> dict[str, str]:
     """The files of the kit, by their names."""
-    written = export("scheduled-report", to / "kit", settings=settings)
+    written = export_kit("scheduled-report", to / "kit", settings=settings)
     return {path.relative_to(to / "kit").as_posix(): path.read_text() for path in written}
 
 

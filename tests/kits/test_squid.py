@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from ciforensics.errors import CiforensicsError
 from ciforensics.kits import squid
-from ciforensics.kits.export import export
+from ciforensics.kits.export import export_kit
 from docker_daemon import wait_until
 from kubernetes_double import KubernetesDouble
 
@@ -43,13 +43,13 @@ EVERYTHING = NEEDED | {
 
 @pytest.fixture(params=[NEEDED, EVERYTHING], ids=["defaults", "everything"])
 def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    export("squid", tmp_path / "kit", settings=request.param)
+    export_kit("squid", tmp_path / "kit", settings=request.param)
     return tmp_path / "kit"
 
 
 @pytest.fixture
 def default(tmp_path: Path) -> Path:
-    export("squid", tmp_path / "kit", settings=NEEDED)
+    export_kit("squid", tmp_path / "kit", settings=NEEDED)
     return tmp_path / "kit"
 
 
@@ -198,13 +198,13 @@ def test_plain_http_is_left_alone_unless_asked(default: Path) -> None:
 
 def test_only_an_image_cannot_be_known(tmp_path: Path) -> None:
     with pytest.raises(CiforensicsError, match="squid cannot know image"):
-        export("squid", tmp_path / "kit", settings={})
+        export_kit("squid", tmp_path / "kit", settings={})
 
 
 @pytest.mark.parametrize("log", ["/tunnels.jsonl", "/etc/ciforensics/tunnels.jsonl", "/var/log/a b.jsonl"])
 def test_a_log_that_cannot_be_written_is_refused(tmp_path: Path, log: str) -> None:
     with pytest.raises(CiforensicsError):
-        export("squid", tmp_path / "kit", settings=NEEDED | {"log": log})
+        export_kit("squid", tmp_path / "kit", settings=NEEDED | {"log": log})
 
 
 ADDRESSES = st.one_of(

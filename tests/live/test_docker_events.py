@@ -286,7 +286,7 @@ def test_hooks_start_and_end_it_without_a_word(
         "port": str(agent.getsockname()[1]),
         "run_id_tag": "yes",
     }
-    export.export("docker-events", tmp_path / "kit", settings=settings)
+    export.export_kit("docker-events", tmp_path / "kit", settings=settings)
     log = tmp_path / "it's log" / "docker-events.jsonl"
     # Not in this environment: whatever else says where an agent is.
     environment = {k: v for k, v in daemon.environment.items() if not k.startswith("DD_") and k != "HOST_IP"}

@@ -63,7 +63,7 @@ class Wrapped:
         given = {"docker": str(self.real)}
         if "sink" not in self.settings:
             given["log"] = str(self.log)
-        kits.export("docker-wrapper", self.folder / "kit", settings=given | self.settings)
+        kits.export_kit("docker-wrapper", self.folder / "kit", settings=given | self.settings)
         self.script = self.folder / "kit" / "docker-wrapper.sh"
 
     def command(self, *arguments: str | bytes) -> list[Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import ciforensics as ci
-from ciforensics.kits.export import export
+from ciforensics.kits.export import export_kit
 from docker_daemon import wait_until
 from forge_double import ForgeDouble
 from kubernetes_double import pod, runner
@@ -153,7 +153,7 @@ class Fleet:
             "organisations: [acme]\nmirror: europe-docker.pkg.dev/acme-ci/mirror\n"
             f"forge: {self.forge.url}\nimages:\n  - name: debian:trixie\n    git: as-is\n"
         )
-        export("golden-images", kit, settings={"catalogue": str(catalogue)})
+        export_kit("golden-images", kit, settings={"catalogue": str(catalogue)})
         (dockerfile,) = kit.rglob("Dockerfile")
         _, _, last = dockerfile.read_text().rpartition("\nRUN ")
         files = {

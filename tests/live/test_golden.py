@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ciforensics.kits.export import export
+from ciforensics.kits.export import export_kit
 from ciforensics.kits.golden.forge import Forge
 from docker_daemon import free_port, wait_until
 from forge import repositories, repository
@@ -66,7 +66,7 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The kit, built from a catalogue."""
     folder = tmp_path_factory.mktemp("kit")
     (folder / "catalogue.yaml").write_text(CATALOGUE)
-    export("golden-images", folder / "out", settings={"catalogue": str(folder / "catalogue.yaml")})
+    export_kit("golden-images", folder / "out", settings={"catalogue": str(folder / "catalogue.yaml")})
     return folder / "out"
 
 

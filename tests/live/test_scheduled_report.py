@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 import ciforensics as ci
-from ciforensics.kits.export import export
+from ciforensics.kits.export import export_kit
 from docker_daemon import wait_until
 from private_machine import ROOT, PrivateMachine
 
@@ -58,7 +58,7 @@ def machine(
         "calendar": "*-*-* *:*:*",
         "alert": 'printf "%s " "$MONITOR_EXIT_STATUS" 100% | cat - "$1" >/srv/alert/said',
     }
-    export("scheduled-report", kits / "systemd", settings={"by": "systemd", **SETTINGS, **often})
+    export_kit("scheduled-report", kits / "systemd", settings={"by": "systemd", **SETTINGS, **often})
     settings = {
         "by": "cron",
         **SETTINGS,
@@ -66,7 +66,7 @@ def machine(
         "schedule": "* * * * *",
         "mailto": "ops@example.com",
     }
-    export("scheduled-report", kits / "cron", settings=settings)
+    export_kit("scheduled-report", kits / "cron", settings=settings)
     units, crontab = read(kits / "systemd" / "systemd"), read(kits / "cron" / "cron")
     # There is no journal; and the program of a test may be in /tmp.
     here = f"BindReadOnlyPaths={sys.prefix} {ROOT}\nStandardOutput=file:/run/said\nStandardError=inherit\n"
@@ -151,7 +151,7 @@ def script(needs: Callable[..., str], tmp_path: Path) -> Callable[..., subproces
         kit = tmp_path / f"kit {fail_on}"
         (tmp_path / "kept").mkdir(exist_ok=True)
         settings = {"by": "cron", "program": str(PROGRAM), "logs": str(logs), "fail_on": fail_on}
-        export("scheduled-report", kit, settings={**settings, "folder": str(tmp_path / "kept")})
+        export_kit("scheduled-report", kit, settings={**settings, "folder": str(tmp_path / "kept")})
         return subprocess.run(
             ["/bin/sh", "-c", shlex.quote(str(kit / "cron" / "ciforensics-report.sh"))],
             env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "LOGNAME": "root", "SHELL": "/bin/sh"},
@@ -191,7 +191,7 @@ FETCH = """printf '%s' "$CSV" >'logs/"100%" ${{ github.token }}.csv'"""
 @pytest.fixture
 def workflow(tmp_path: Path) -> Path:
     settings = {"by": "github", "package": "ciforensics", "fetch": FETCH, "fail_on": PASSED, "since": "7d"}
-    export("scheduled-report", tmp_path / "kit", settings=settings)
+    export_kit("scheduled-report", tmp_path / "kit", settings=settings)
     return tmp_path / "kit" / "github" / "ciforensics-report.yml"
 
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import yaml
 
-from ciforensics.kits.export import export
+from ciforensics.kits.export import export_kit
 from docker_daemon import free_port, wait_until
 
 
@@ -51,7 +51,7 @@ class LabProxy:
             "host": "localhost",
             "port": str(self.port),
         }
-        export("mitmproxy", self._kit, settings=settings)
+        export_kit("mitmproxy", self._kit, settings=settings)
         self._certify()
         self._trust()
         return self

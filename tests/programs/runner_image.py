@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-from ciforensics.kits.export import export
+from ciforensics.kits.export import export_kit
 from docker_daemon import wait_until
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ class RunnerImage:
         shutil.copy(daemon.docker, self.docker)
         real = str(self.docker.with_name("docker.original"))
         paths = {"docker": real, "wrapper": str(self.docker), "log": str(self.logs / "wrapper.jsonl")}
-        export("docker-wrapper", folder / "wrapper", settings=paths)
+        export_kit("docker-wrapper", folder / "wrapper", settings=paths)
         streams = {"docker": real, "folder": str(self.logs), "metrics": "off"}
-        export("docker-events", self._hooks, settings=streams)
+        export_kit("docker-events", self._hooks, settings=streams)
         ran([folder / "wrapper" / "install.sh"], os.environ)
 
     def job_started(self, environment: Mapping[str, str]) -> None:

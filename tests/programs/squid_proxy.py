@@ -13,7 +13,7 @@ from typing import Self
 
 import yaml
 
-from ciforensics.kits.export import export
+from ciforensics.kits.export import export_kit
 from docker_daemon import free_port, wait_until
 
 ORIGIN = "127.0.1.1"
@@ -43,7 +43,7 @@ class Proxy:
         kit = self.folder / "kit"
         settings = {"image": "squid", "allow_private": f"{self.origin}/32", "runner_namespace": "runners"}
         settings |= {"port": str(self.port), "folder": str(kit), "log": str(self.log), "shutdown": "1"}
-        export("squid", kit, settings=settings)
+        export_kit("squid", kit, settings=settings)
         conf = (kit / "squid.conf").read_text()
         for said, instead in (
             (f"http_port {self.port} ", f"http_port 127.0.0.1:{self.port} "),

@@ -30,7 +30,7 @@ def list_kits() -> None:
         table = Table()
         for heading in ("key", "default", "takes", "what it decides"):
             table.add_column(heading, overflow="fold")
-        for row in described(kit.keys):
+        for row in described(kit):
             table.add_row(*map(Text, row))
         screen.print(table)
 
@@ -44,10 +44,10 @@ def export(
     ] = None,
 ) -> None:
     """Write a kit's files, ready to deploy, with the values put in. DIR/README.md is the place to begin."""
-    from ciforensics.kits import export as kit_export  # noqa: PLC0415 (jinja2 takes its time)
+    from ciforensics.kits.export import export_kit  # noqa: PLC0415 (jinja2 takes its time)
 
     screen = Console(highlight=False)
-    for path in kit_export.export(kit, folder, settings=ingest.pairs(settings, "--set")):
+    for path in export_kit(kit, folder, settings=ingest.pairs(settings, "--set")):
         screen.print(Text(wording.visible(str(path))), soft_wrap=True)
 
 

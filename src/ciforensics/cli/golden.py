@@ -36,10 +36,10 @@ def build(
     The same as `ciforensics capture export golden-images DIR --set catalogue=FILE`. DIR/README.md is the
     place to begin.
     """
-    from ciforensics.kits.export import export  # noqa: PLC0415 (jinja2 takes its time)
+    from ciforensics.kits.export import export_kit  # noqa: PLC0415 (jinja2 takes its time)
 
     screen = Console(highlight=False)
-    for path in export("golden-images", out, settings={"catalogue": str(catalogue)}):
+    for path in export_kit("golden-images", out, settings={"catalogue": str(catalogue)}):
         screen.print(Text(wording.visible(str(path))), soft_wrap=True)
 
 

@@ -17,20 +17,21 @@ import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import jinja2
+from pydantic import ValidationError
 
 import ciforensics.kits
 from ciforensics.errors import CiforensicsError
+from ciforensics.kits.kinds import UNFIT
+from ciforensics.kits.kit import kind_of
 from ciforensics.shipped import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from ciforensics.kits.kit import File, Key, Kit, Only, Value
-
-_T = TypeVar("_T")
+    from ciforensics.kits.kit import File, Kit, Settings
 
 
 @cache
@@ -46,11 +47,11 @@ def all_kits() -> tuple[Kit, ...]:
     return tuple(package.KIT for package in packages if hasattr(package, "KIT"))
 
 
-def export(kit: str, folder: Path, *, settings: Mapping[str, str]) -> list[Path]:
+def export_kit(name: str, folder: Path, *, settings: Mapping[str, str]) -> list[Path]:
     """Writes a kit's files into a folder that is new or empty: all of them, or none.
 
     Args:
-        kit: its name, as `ciforensics capture list` shows it.
+        name: the kit's, as `ciforensics capture list` shows it.
         folder: where the files go.
         settings: for each key its value as text; keys that have a default may be left out.
 
@@ -61,18 +62,21 @@ def export(kit: str, folder: Path, *, settings: Mapping[str, str]) -> list[Path]
         CiforensicsError: the kit or a key is not known, a key without a default is missing, a value does not
             fit its kind or the file that it goes to, or the folder cannot be written.
     """
-    chosen = _known(kit, {each.name: each for each in all_kits()}, "kit")
-    values = read_settings(chosen, settings)
-    more = chosen.more(values)
+    kits = {each.name: each for each in all_kits()}
+    if name not in kits:
+        raise _unknown(name, kits, "kit")
+    kit = kits[name]
+    read = read_settings(kit, settings)
+    values = {**dict(read), **read.more()}
     written: dict[str, tuple[str, File]] = {}
-    for path, file in chosen.files.items():
-        if not _applies(file.only, values):
+    for path, file in kit.files.items():
+        if file.only and not file.only.applies(values):
             continue
         if file.each is None:
-            written[path] = rendered(chosen, path, {**values, **more}), file
+            written[path] = rendered(kit, path, values), file
             continue
-        for this in more[file.each]:
-            written[f"{this.folder}/{path}"] = rendered(chosen, path, {**values, **more, "this": this}), file
+        for this in values[file.each]:
+            written[f"{this.folder}/{path}"] = rendered(kit, path, {**values, "this": this}), file
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise CiforensicsError(f"{folder} is there already.", hint="give a folder that is new or empty.")
     try:
@@ -98,76 +102,50 @@ def _write(files: Mapping[str, tuple[str, File]], folder: Path) -> None:
         shutil.move(made, folder)
 
 
-def read_settings(kit: Kit, settings: Mapping[str, str]) -> dict[str, Value | None]:
+def read_settings(kit: Kit, settings: Mapping[str, str]) -> Settings:
     """The value of each key: as set, else its default; None where it has no effect.
 
     Raises:
-        CiforensicsError: as `export`.
+        CiforensicsError: as `export_kit`.
 
     Example:
         >>> (kit,) = (each for each in all_kits() if each.name == "docker-wrapper")
-        >>> read_settings(kit, {"docker": "/usr/bin/docker.real"})["docker"]
+        >>> dict(read_settings(kit, {"docker": "/usr/bin/docker.real"}))["docker"]
         '/usr/bin/docker.real'
     """
-    keys = {key.name: key for key in kit.keys}
-    for name in settings:
-        _known(name, keys, f"key of {kit.name}")
-    values: dict[str, Value | None] = {}
-    missing = []
-    for key in kit.keys:  # a key that `only` names comes before those that depend on it
-        if not _applies(key.only, values):
-            if key.name in settings and key.only:
-                name, wanted = key.only
-                raise CiforensicsError(
-                    f"{key.name} has no effect with {name}={_text(values[name])}.",
-                    hint=f"leave it out, or set {name}={' or '.join(wanted)}.",
-                )
-            values[key.name] = None
-            continue
-        text = settings.get(key.name, key.default)
-        if text is None:
-            missing.append(key)
-            continue
-        values[key.name] = _read(key, text)
-    if missing:
-        raise CiforensicsError(
-            f"{kit.name} cannot know {', '.join(f'{key.name} ({key.meaning})' for key in missing)}.",
-            hint="give " + " ".join(f"--set {key.name}={key.kind.example}" for key in missing),
+    try:
+        return kit.settings.model_validate(dict(settings))
+    except ValidationError as error:
+        raise _refusal(kit, error) from error
+
+
+def _refusal(kit: Kit, error: ValidationError) -> CiforensicsError:
+    """What is wrong, as a sentence: the first of what is unknown, does not fit, is missing."""
+    keys = kit.settings.model_fields
+    wrong = {each["type"]: each for each in reversed(error.errors())}
+    if unknown := wrong.get("extra_forbidden"):
+        return _unknown(str(unknown["loc"][0]), keys, f"key of {kit.name}")
+    if unfit := wrong.get(UNFIT):
+        name, expected = unfit["loc"][0], unfit["ctx"]
+        return CiforensicsError(
+            f"{name}={unfit['input']!r} is not {expected['meaning']}.",
+            hint=f"for instance {name}={expected['example']}.",
         )
-    try:
-        kit.check(values)
-    except ValueError as error:
-        raise CiforensicsError(
-            str(error), hint=f"`ciforensics capture list` says what {kit.name} takes."
-        ) from error
-    return values
+    if misfit := wrong.get("value_error"):
+        return CiforensicsError(
+            str(misfit["ctx"]["error"]), hint=f"`ciforensics capture list` says what {kit.name} takes."
+        )
+    missing = [str(each["loc"][0]) for each in error.errors()]
+    return CiforensicsError(
+        f"{kit.name} cannot know {', '.join(f'{name} ({keys[name].description})' for name in missing)}.",
+        hint="give " + " ".join(f"--set {name}={kind_of(keys[name]).example}" for name in missing),
+    )
 
 
-def _read(key: Key, text: str) -> Value:
-    try:
-        return key.kind.read(text)
-    except ValueError as error:
-        raise CiforensicsError(
-            f"{key.name}={text!r} is not {key.kind.meaning}.",
-            hint=f"for instance {key.name}={key.kind.example}.",
-        ) from error
-
-
-def _known(name: str, known: Mapping[str, _T], what: str) -> _T:
-    if name in known:
-        return known[name]
+def _unknown(name: str, known: Iterable[str], what: str) -> CiforensicsError:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known) or 'none'}."
-    raise CiforensicsError(f"{name!r} is no {what}.", hint=hint)
-
-
-def _applies(only: Only | None, values: Mapping[str, Value | None]) -> bool:
-    return only is None or _text(values.get(only[0])) in only[1]
-
-
-def _text(value: Value | None) -> str:
-    """As `--set` takes it."""
-    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    return CiforensicsError(f"{name!r} is no {what}.", hint=hint)
 
 
 def rendered(kit: Kit, path: str, values: Mapping[str, Any]) -> str:
@@ -265,20 +243,23 @@ _ESCAPES: dict[str, Callable[[str | int], str]] = {
 }
 
 
-def described(keys: Iterable[Key]) -> list[tuple[str, str, str, str]]:
-    """For each key: its name, its default, which values it takes, what it decides.
+def described(kit: Kit) -> list[tuple[str, str, str, str]]:
+    """For each key of a kit: its name, its default, which values it takes, what it decides.
 
     Example:
-        >>> from ciforensics.kits.kit import PORT, Key
-        >>> described([Key("port", "Where it listens", PORT, "3128")])
-        [('port', '3128', 'a whole number from 1 to 65535', 'Where it listens')]
+        >>> (squid,) = (each for each in all_kits() if each.name == "squid")
+        >>> described(squid)[3]
+        ('port', '3128', 'a whole number from 1 to 65535', 'Where the proxy listens')
     """
+    conditions = kit.settings.conditions()
     return [
         (
-            key.name,
-            "(must be given)" if key.default is None else key.default,
-            key.kind.meaning,
-            key.meaning + (f" (with {key.only[0]}={' or '.join(key.only[1])})" if key.only else ""),
+            name,
+            "(must be given)" if field.is_required() else field.default,
+            kind_of(field).meaning,
+            f"{field.description} (with {conditions[name]})"
+            if name in conditions
+            else f"{field.description}",
         )
-        for key in keys
+        for name, field in kit.settings.model_fields.items()
     ]

@@ -22,47 +22,63 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ciforensics.errors import CiforensicsError
-from ciforensics.kits.kit import Kind, choice, text_like
+from ciforensics.kits.kinds import UNFIT, choice, text_like
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    _Read = Callable[[Any, str], Any]
-
+_PLACE = "a repository of Artifact Registry: LOCATION-docker.pkg.dev/PROJECT/REPOSITORY"
 _NAME = "[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = r"[a-z0-9.-]+(?::\d{1,5})?"
 _PART = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"  # of an image's name, as distribution's grammar has it
+_TAGGED = rf"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::\d{{1,5}})?/)?{_PART}(?:/{_PART})*:\w[\w.-]{{0,127}}"
 
-_ORGANISATION = text_like("an organisation of the forge", "acme", "[A-Za-z0-9](?:-?[A-Za-z0-9]){0,38}")
-_MIRROR = text_like(
-    "a repository of Artifact Registry: LOCATION-docker.pkg.dev/PROJECT/REPOSITORY",
-    "europe-docker.pkg.dev/acme-ci/mirror",
-    rf"[a-z0-9-]+-docker\.pkg\.dev/[a-z][a-z0-9-]+/{_NAME}",
-)
-_REPOSITORY = text_like("a repository of Artifact Registry: a-z, 0-9 and -", "golden-images", _NAME)
-_IMAGE = text_like(
-    "an image with a tag and no digest",  # who pins a digest goes past the golden version
-    "golang:1.24-bookworm",
-    rf"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::\d{{1,5}})?/)?{_PART}(?:/{_PART})*:\w[\w.-]{{0,127}}",
-)
-_FORGE = text_like(
-    "https:// and a host, with no path after it", "https://github.com", r"https://[a-z0-9.-]+(?::\d{1,5})?"
-)
-_ENDPOINT = text_like("a URL without a path", "http://mirror.example.com", r"https?://[\w.-]+(?::\d{1,5})?")
-_SECRET = text_like("the id of a secret: letters, digits, ., _ and -", "github_token", r"\w[\w.-]*")
-_VARIABLE = text_like("the name of a variable", "GITHUB_TOKEN", r"[A-Za-z_]\w*")
-_USER = text_like("a user, or user:group", "nobody", r"\w[\w.-]*(?::\w[\w.-]*)?")
-_GIT = choice("source", "package", "as-is")
+_Organisation = Annotated[
+    str, text_like("an organisation of the forge", "acme", "[A-Za-z0-9](?:-?[A-Za-z0-9]){0,38}")
+]
+_Mirror = Annotated[
+    str,
+    text_like(
+        _PLACE,
+        "europe-docker.pkg.dev/acme-ci/mirror",
+        rf"[a-z0-9-]+-docker\.pkg\.dev/[a-z][a-z0-9-]+/{_NAME}",
+    ),
+]
+_Repository = Annotated[
+    str, text_like("a repository of Artifact Registry: a-z, 0-9 and -", "golden-images", _NAME)
+]
+# Who pins a digest goes past the golden version.
+_Image = Annotated[str, text_like("an image with a tag and no digest", "golang:1.24-bookworm", _TAGGED)]
+_Forge = Annotated[
+    str,
+    text_like("https:// and a host, with no path after it", "https://github.com", f"https://{_HOST}"),
+]
+_Endpoint = Annotated[
+    str, text_like("a URL without a path", "http://mirror.example.com", r"https?://[\w.-]+(?::\d{1,5})?")
+]
+_Secret = Annotated[
+    str, text_like("the id of a secret: letters, digits, ., _ and -", "github_token", r"\w[\w.-]*")
+]
+_Variable = Annotated[str, text_like("the name of a variable", "GITHUB_TOKEN", r"[A-Za-z_]\w*")]
+_User = Annotated[str, text_like("a user, or user:group", "nobody", r"\w[\w.-]*(?::\w[\w.-]*)?")]
+_Git = Annotated[str, choice("source", "package", "as-is")]
+
+_M = TypeVar("_M", bound="_Entries")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Image:
+class _Entries(BaseModel):
+    """A mapping of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Image(_Entries):
     """A base image that has a golden version.
 
     Attributes:
@@ -72,9 +88,14 @@ class Image:
         user: whom it runs as, which a golden version must not change.
     """
 
-    name: str
-    git: str = "source"
-    user: str = "root"
+    name: _Image
+    git: _Git = "source"
+    user: _User = "root"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_its_name(cls, given: Any) -> Any:
+        return given if isinstance(given, dict | cls) else {"name": given}
 
     @property
     def mirrored(self) -> str:
@@ -108,8 +129,7 @@ class Image:
         return ("" if first in {"docker.io", "index.docker.io"} else first), rest
 
 
-@dataclass(frozen=True, kw_only=True)
-class Credentials:
+class Credentials(_Entries):
     """Where a golden image's credential helper finds the token.
 
     Attributes:
@@ -117,12 +137,11 @@ class Credentials:
         environment: the variable that is read where there is no such secret.
     """
 
-    secret: str = "github_token"  # noqa: S105 (the name of one)
-    environment: str = "GITHUB_TOKEN"
+    secret: _Secret = "github_token"  # noqa: S105 (the name of one)
+    environment: _Variable = "GITHUB_TOKEN"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Catalogue:
+class Catalogue(_Entries):
     """What a catalogue file says.
 
     Attributes:
@@ -137,21 +156,31 @@ class Catalogue:
         credentials: where the token comes from.
     """
 
-    organisations: tuple[str, ...]
-    mirror: str
-    images: tuple[Image, ...]
-    forge: str = "https://github.com"
-    endpoint: str = "http://docker-mirror.docker-mirror.svc.cluster.local:5000"
-    golden: str = "golden-images"
-    cache: str = "dockerhub-cache"
+    organisations: tuple[_Organisation, ...] = Field(min_length=1)
+    mirror: _Mirror
+    images: tuple[Image, ...] = Field(min_length=1)
+    forge: _Forge = "https://github.com"
+    endpoint: _Endpoint = "http://docker-mirror.docker-mirror.svc.cluster.local:5000"
+    golden: _Repository = "golden-images"
+    cache: _Repository = "dockerhub-cache"
     credentials: Credentials = Credentials()
+
+    @field_validator("images")
+    @classmethod
+    def _each_once(cls, images: tuple[Image, ...]) -> tuple[Image, ...]:
+        names = [image.mirrored for image in images]
+        for nth, image in enumerate(images):
+            if image.mirrored in names[:nth]:
+                raise ValueError(f"[{nth}] is {image.name} again")
+        return images
 
     @property
     def scopes(self) -> tuple[str, ...]:
         """The URLs under which git sends credentials first.
 
         Example:
-            >>> Catalogue(organisations=("acme",), mirror="", images=()).scopes
+            >>> ours = {"mirror": "eu-docker.pkg.dev/acme-ci/mirror", "images": ["debian:trixie"]}
+            >>> Catalogue(organisations=("acme",), **ours).scopes
             ('https://github.com/acme/',)
         """
         return tuple(f"{self.forge}/{organisation}/" for organisation in self.organisations)
@@ -194,7 +223,7 @@ def parse_catalogue(text: str, *, name: str = "The catalogue") -> Catalogue:
     ) as error:
         said = " ".join(str(error).split())
         raise CiforensicsError(f"{name} is no YAML: {said}.", hint="mend the line that it names.") from error
-    return Catalogue(**_fields(document, name, Catalogue, _ENTRIES))
+    return _read(Catalogue, document, name)
 
 
 def read_credentials(value: Any, at: str) -> Credentials:
@@ -204,66 +233,48 @@ def read_credentials(value: Any, at: str) -> Credentials:
         >>> read_credentials({"environment": "TOKEN"}, "here")
         Credentials(secret='github_token', environment='TOKEN')
     """
-    return Credentials(
-        **_fields(value, at, Credentials, {"secret": _of(_SECRET), "environment": _of(_VARIABLE)})
-    )
+    return _read(Credentials, value, at)
 
 
-def _text(value: Any, at: str, kind: Kind) -> str:
+def _read(model: type[_M], value: Any, at: str) -> _M:
     try:
-        return str(kind.read(value if isinstance(value, str) else ""))  # no kind takes an empty text
-    except ValueError as error:
-        raise CiforensicsError(
-            f"{at} is {_shown(value)}, not {kind.meaning}.", hint=f"for instance {kind.example}."
-        ) from error
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise _refusal(model, error, at) from None  # its text would show all of the value, however long
 
 
-def _organisations(value: Any, at: str) -> tuple[str, ...]:
-    return tuple(_text(each, f"{at}[{nth}]", _ORGANISATION) for nth, each in enumerate(_list(value, at)))
-
-
-def _images(value: Any, at: str) -> tuple[Image, ...]:
-    images = {}
-    for nth, each in enumerate(_list(value, at)):
-        where = f"{at}[{nth}]"
-        entry = each if isinstance(each, dict) else {"name": each}
-        image = Image(**_fields(entry, where, Image, _IMAGE_ENTRIES))
-        if image.mirrored in images:
-            raise CiforensicsError(f"{where} is {image.name} again.", hint="keep one of them.")
-        images[image.mirrored] = image
-    return tuple(images.values())
-
-
-def _of(kind: Kind) -> _Read:
-    return lambda value, at: _text(value, at, kind)
-
-
-def _list(value: Any, at: str) -> list[Any]:
-    if not isinstance(value, list) or not value:
-        raise CiforensicsError(
-            f"{at} is {_shown(value)}, not a list of at least one.", hint="give [one, two]."
-        )
-    return value
-
-
-def _fields(value: Any, at: str, into: type, readers: Mapping[str, _Read]) -> dict[str, Any]:
-    """A mapping's values, each read by its reader; `at` is where the mapping is."""
-    if not isinstance(value, dict):
-        raise CiforensicsError(
-            f"{at} is {_shown(value)}, not a mapping.", hint=f"it takes {', '.join(readers)}."
-        )
-    for key in value:
-        if key not in readers:
-            near = difflib.get_close_matches(str(key), readers, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(readers)}."
-            raise CiforensicsError(f"{at}: {_shown(key)} is no entry.", hint=hint)
-    missing = [each.name for each in fields(into) if each.default is MISSING and each.name not in value]
-    if missing:
-        raise CiforensicsError(
-            f"{at} does not say {' and '.join(missing)}.",
+def _refusal(model: type[_Entries], error: ValidationError, at: str) -> CiforensicsError:
+    """What is wrong, as a sentence: the first of what is unknown, is missing, does not fit."""
+    wrong = sorted(error.errors(), key=lambda each: (each["type"] not in _UNKNOWN, each["type"] != "missing"))
+    kind, loc, value = wrong[0]["type"], wrong[0]["loc"], wrong[0]["input"]
+    inside = loc[:-1] if kind in {*_UNKNOWN, "missing"} else loc
+    where = at + "".join(f"[{each}]" if isinstance(each, int) else f": {each}" for each in inside)
+    entries = list((_MAPPINGS[inside[0]] if inside and inside[0] in _MAPPINGS else model).model_fields)
+    if kind in _UNKNOWN:
+        name = loc[-1] if loc else value
+        near = difflib.get_close_matches(str(name), entries, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(entries)}."
+        return CiforensicsError(f"{where}: {_shown(name)} is no entry.", hint=hint)
+    if kind == "missing":
+        names = [
+            str(each["loc"][-1]) for each in wrong if each["type"] == kind and each["loc"][:-1] == inside
+        ]
+        return CiforensicsError(
+            f"{where} does not say {' and '.join(names)}.",
             hint="`ciforensics capture export golden-images DIR` writes a catalogue that is whole.",
         )
-    return {key: readers[key](each, f"{at}: {key}") for key, each in value.items()}
+    if kind == "value_error":
+        return CiforensicsError(f"{where}{wrong[0]['ctx']['error']}.", hint="keep one of them.")
+    expected, hint = "a list of at least one", "give [one, two]."
+    if kind == UNFIT:
+        expected, hint = wrong[0]["ctx"]["meaning"], f"for instance {wrong[0]['ctx']['example']}."
+    elif kind == "model_type":
+        expected, hint = "a mapping", f"it takes {', '.join(entries)}."
+    return CiforensicsError(f"{where} is {_shown(value)}, not {expected}.", hint=hint)
+
+
+_UNKNOWN = ("extra_forbidden", "invalid_key", "string_unicode")
+_MAPPINGS: dict[int | str, type[_Entries]] = {"images": Image, "credentials": Credentials}
 
 
 def _shown(value: Any) -> str:
@@ -275,17 +286,3 @@ def _shown(value: Any) -> str:
     except ValueError:  # more digits than Python shows
         text = "a very large number"
     return text if len(text) <= 60 else f"{text[:59]}…"
-
-
-_IMAGE_ENTRIES: Mapping[str, _Read] = {"name": _of(_IMAGE), "git": _of(_GIT), "user": _of(_USER)}
-
-_ENTRIES: Mapping[str, _Read] = {
-    "organisations": _organisations,
-    "mirror": _of(_MIRROR),
-    "images": _images,
-    "forge": _of(_FORGE),
-    "endpoint": _of(_ENDPOINT),
-    "golden": _of(_REPOSITORY),
-    "cache": _of(_REPOSITORY),
-    "credentials": read_credentials,
-}

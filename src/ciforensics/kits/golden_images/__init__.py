@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ciforensics.kits.golden.catalogue import Catalogue, read_catalogue
-from ciforensics.kits.kit import TEXT, File, Key, Kit
+from ciforensics.kits.kinds import Text
+from ciforensics.kits.kit import File, Kit, Only, Settings, key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from ciforensics.kits.kit import Value
 
 _FOLDER = Path(__file__).parent
 _EXAMPLE = "example"
@@ -34,26 +33,35 @@ class _Golden:
     user: str
 
 
-def _more(values: Mapping[str, Value | None]) -> Mapping[str, Any]:
-    chosen = str(values["catalogue"])
-    catalogue = read_catalogue(_FOLDER / "catalogue.yaml" if chosen == _EXAMPLE else Path(chosen))
-    registry, project, virtual = catalogue.mirror.split("/")
-    return {
-        "images": [_golden(catalogue, nth) for nth in range(len(catalogue.images))],
-        "scopes": catalogue.scopes,
-        "forge": catalogue.forge,
-        "host": catalogue.forge.removeprefix("https://").partition(":")[0],  # as .netrc has it
-        "credentials": catalogue.credentials,
-        "endpoint": catalogue.endpoint,
-        "registry": registry,
-        "location": registry.removesuffix("-docker.pkg.dev"),
-        "project": project,
-        "virtual": virtual,
-        "golden": catalogue.golden,
-        "cache": catalogue.cache,
-        "git_version": _GIT_VERSION,
-        "git_sha256": _GIT_SHA256,
-    }
+class GoldenImages(Settings):
+    """The keys of the kit."""
+
+    catalogue: Text = key(
+        f"The YAML file that says which images, for whom; {_EXAMPLE} is one to begin with", _EXAMPLE
+    )
+
+    def more(self) -> Mapping[str, Any]:
+        """What the catalogue says."""
+        catalogue = read_catalogue(
+            _FOLDER / "catalogue.yaml" if self.catalogue == _EXAMPLE else Path(self.catalogue)
+        )
+        registry, project, virtual = catalogue.mirror.split("/")
+        return {
+            "images": [_golden(catalogue, nth) for nth in range(len(catalogue.images))],
+            "scopes": catalogue.scopes,
+            "forge": catalogue.forge,
+            "host": catalogue.forge.removeprefix("https://").partition(":")[0],  # as .netrc has it
+            "credentials": catalogue.credentials,
+            "endpoint": catalogue.endpoint,
+            "registry": registry,
+            "location": registry.removesuffix("-docker.pkg.dev"),
+            "project": project,
+            "virtual": virtual,
+            "golden": catalogue.golden,
+            "cache": catalogue.cache,
+            "git_version": _GIT_VERSION,
+            "git_sha256": _GIT_SHA256,
+        }
 
 
 def _golden(catalogue: Catalogue, nth: int) -> _Golden:
@@ -74,17 +82,10 @@ KIT = Kit(
     name="golden-images",
     summary="base images whose git sends credentials first, behind the daemon's registry mirror",
     folder=_FOLDER,
-    keys=(
-        Key(
-            "catalogue",
-            f"The YAML file that says which images, for whom; {_EXAMPLE} is one to begin with",
-            TEXT,
-            _EXAMPLE,
-        ),
-    ),
+    settings=GoldenImages,
     files={
         "README.md": File(),
-        "catalogue.yaml": File(only=("catalogue", (_EXAMPLE,))),
+        "catalogue.yaml": File(only=Only("catalogue", (_EXAMPLE,))),
         "Dockerfile": File(each="images"),
         "git-credential-golden.sh": File(executable=True),
         "push.sh": File(executable=True),
@@ -97,5 +98,4 @@ KIT = Kit(
         "dind-sidecar.yaml": File(),
     },
     source="mitmproxy",
-    more=_more,
 )

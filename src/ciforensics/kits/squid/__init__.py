@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated, Self
 
-from ciforensics.kits.kit import (
-    FLAG,
-    IMAGE,
-    LABEL,
-    NETWORKS,
-    PATH,
-    PORT,
-    QUANTITY,
-    TEXT,
-    File,
-    Key,
+from pydantic import model_validator
+
+from ciforensics.kits.kinds import (
+    AbsolutePath,
+    Flag,
+    ImageReference,
     Kind,
-    Kit,
+    Label,
+    Port,
+    Quantity,
+    Text,
     whole_number,
 )
+from ciforensics.kits.kit import File, Kit, Settings, key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from ciforensics.kits.kit import Value
-
-# What no runner has to reach through a proxy: private and local networks, metadata services of clouds, and
+# What no runner has to reach through a proxy: private and local metadata services of clouds, and
 # of these the ones in IPv4 once more behind NAT64.
 _INSIDE = """
     0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 168.63.129.16/32 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24
@@ -50,7 +47,7 @@ def still_inside(text: str) -> tuple[str, ...]:
         ('0.0.0.0/8', '10.128.0.0/9')
     """
     kept: list[_Network] = [ipaddress.ip_network(each) for each in _INSIDE.split()]
-    for allowed in map(ipaddress.ip_network, cast("tuple[str, ...]", NETWORKS.read(text))):
+    for allowed in (ipaddress.ip_network(each.strip()) for each in text.split(",") if each.strip()):
         kept = [part for network in kept for part in _without(network, allowed)]
     return tuple(map(str, kept))
 
@@ -63,46 +60,48 @@ def _without(network: _Network, allowed: _Network) -> Iterable[_Network]:
     return sorted(network.address_exclude(allowed))  # type: ignore[arg-type]
 
 
-def _check(values: Mapping[str, Value | None]) -> None:
-    log, folder = Path(str(values["log"])), values["folder"]
-    if log.parent in {Path("/"), Path(str(folder))}:
-        raise ValueError(f"log={log} is in a folder that the proxy cannot write to.")
-
-
 _DIRECT = (
     "localhost,127.0.0.1,::1,.svc,.cluster.local,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,"
     "169.254.169.254,metadata.google.internal"
 )
 
+Allowed = Annotated[
+    tuple[str, ...],
+    Kind("networks in CIDR notation with commas between", "10.0.0.0/8,fd00::/8", still_inside),
+]
+
+
+class Squid(Settings):
+    """The keys of the kit."""
+
+    image: ImageReference = key("Image built from Containerfile")
+    namespace: Label = key("Namespace that the proxy lives in", "ciforensics")
+    runner_namespace: Label = key("Namespace of the runners' pods", "arc-runners")
+    port: Port = key("Where the proxy listens", "3128")
+    allow_private: Allowed = key("Private networks that may be reached through the proxy nevertheless", "")
+    no_proxy: Text = key("Hosts and networks that runners reach without the proxy", _DIRECT)
+    refuse_plain_http: Flag = key("Sends plain HTTP to the proxy as well, which refuses it", "no")
+    log: AbsolutePath = key("Where lines go in the container: its output, or a file", "/dev/stdout")
+    folder: AbsolutePath = key("Where squid.conf and podmeta.py are in the container", "/etc/ciforensics")
+    shutdown: Annotated[int, whole_number(1, 3600)] = key(
+        "Seconds that tunnels have to end when the pod is stopped", "10"
+    )
+    cpu: Quantity = key("CPU that is set aside for the proxy", "100m")
+    memory: Quantity = key("Memory that is set aside for the proxy", "128Mi")
+    memory_limit: Quantity = key("Memory above which the proxy is restarted", "512Mi")
+
+    @model_validator(mode="after")
+    def _log_can_be_written(self) -> Self:
+        if Path(self.log).parent in {Path("/"), Path(self.folder)}:
+            raise ValueError(f"log={self.log} is in a folder that the proxy cannot write to.")
+        return self
+
+
 KIT = Kit(
     name="squid",
     summary="a proxy on each Kubernetes node that logs which runner pod connected where, and its workflow",
     folder=Path(__file__).parent,
-    keys=(
-        Key("image", "Image built from Containerfile", IMAGE),
-        Key("namespace", "Namespace that the proxy lives in", LABEL, "ciforensics"),
-        Key("runner_namespace", "Namespace of the runners' pods", LABEL, "arc-runners"),
-        Key("port", "Where the proxy listens", PORT, "3128"),
-        Key(
-            "allow_private",
-            "Private networks that may be reached through the proxy nevertheless",
-            Kind(NETWORKS.meaning, NETWORKS.example, still_inside),
-            "",
-        ),
-        Key("no_proxy", "Hosts and networks that runners reach without the proxy", TEXT, _DIRECT),
-        Key("refuse_plain_http", "Sends plain HTTP to the proxy as well, which refuses it", FLAG, "no"),
-        Key("log", "Where lines go in the container: its output, or a file", PATH, "/dev/stdout"),
-        Key("folder", "Where squid.conf and podmeta.py are in the container", PATH, "/etc/ciforensics"),
-        Key(
-            "shutdown",
-            "Seconds that tunnels have to end when the pod is stopped",
-            whole_number(1, 3600),
-            "10",
-        ),
-        Key("cpu", "CPU that is set aside for the proxy", QUANTITY, "100m"),
-        Key("memory", "Memory that is set aside for the proxy", QUANTITY, "128Mi"),
-        Key("memory_limit", "Memory above which the proxy is restarted", QUANTITY, "512Mi"),
-    ),
+    settings=Squid,
     files={
         "README.md": File(),
         "Containerfile": File(),
@@ -116,5 +115,4 @@ KIT = Kit(
         "runner/values.yaml": File(),
     },
     source="squid",
-    check=_check,
 )
