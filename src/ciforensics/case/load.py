@@ -10,6 +10,7 @@ from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -18,7 +19,7 @@ from ciforensics import contract, redact
 from ciforensics.case.values import Values
 from ciforensics.formats import http
 from ciforensics.formats.records import Stream
-from ciforensics.tables import TABLES
+from ciforensics.tables import EVIDENCE, REJECTED, TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,19 +28,14 @@ if TYPE_CHECKING:
     import duckdb
 
     from ciforensics.case import stream
+    from ciforensics.schema import Table
 
 MAX_TEXT = 4096
 """Characters of a rejected record that are kept."""
 
-_STORED = (
-    "line_no", "ts", "ts_kind", "ts_resolution_ms", "method", "url_id", "status", "user_agent_id",
-    "authenticated", "request_bytes", "response_bytes", "duration_ms", "client_ip", "client_port",
-    "request_id", "actor", "orchestration_id",
-)  # fmt: skip
-_APART = ("url", "user_agent", "ts_kind")
 _AHEAD = 3
 _ROW_GROUP = 122_880  # of DuckDB
-_TIME = {"jobs": "started_at", "pods": "from_ts"}
+_TAKE_APART = {"url": http.urls, "user_agent": http.user_agents}
 
 
 @dataclass
@@ -147,11 +143,12 @@ def prepare(batch: stream.Batch, parse: Any, key: bytes) -> Prepared:
     rows = {}
     for name, frame in parsed.rows.items():
         if len(frame):
-            rows[name], found = redact.frame(frame, key=key, skip=_APART if name == "requests" else ())
-            counts.redacted += found
+            later = [each.column for each in TABLES[name].apart]  # by `Values`, each once
+            rows[name], secrets = redact.frame(frame, key=key, skip=[*later, "ts_kind"])
+            counts.redacted += secrets
     # Redacted before it is cut: a cut through a token would leave a piece that no longer looks like one.
-    rejected, found = redact.frame(pl.concat([batch.rejected, parsed.rejected]), key=key)
-    counts.redacted += found
+    rejected, secrets = redact.frame(pl.concat([batch.rejected, parsed.rejected]), key=key)
+    counts.redacted += secrets
     rejected = rejected.with_columns(pl.col("text").str.slice(0, MAX_TEXT))
     return Prepared(batch, rows, rejected, counts, _times(rows))
 
@@ -160,19 +157,20 @@ def _times(rows: Mapping[str, pl.DataFrame]) -> Times | None:
     """A line is written when its request ends: that must not go back, but for what rounding hides."""
     moments = []
     for name, frame in rows.items():
+        if (time := TABLES[name].time) is None:
+            continue
         kind = pl.col("ts_kind") == "start" if "ts_kind" in frame.columns else pl.lit(value=False)
         took = pl.col("duration_ms") * 1000 if "duration_ms" in frame.columns else pl.lit(0.0)
         resolution = pl.col("ts_resolution_ms") if "ts_resolution_ms" in frame.columns else pl.lit(0.0)
-        end = pl.col("ts") + pl.duration(microseconds=pl.when(kind).then(took).fill_null(0))
-        named = frame.rename({_TIME[name]: "ts"}) if name in _TIME else frame
-        moments.append(named.select("line_no", "ts", end=end, resolution_ms=resolution.fill_null(0)))
-    found = pl.concat(moments).drop_nulls("ts") if moments else pl.DataFrame()
-    if found.is_empty():
+        end = pl.col(time) + pl.duration(microseconds=pl.when(kind).then(took).fill_null(0))
+        moments.append(frame.select("line_no", end=end, resolution_ms=resolution.fill_null(0)))
+    written = pl.concat(moments).drop_nulls("end") if moments else pl.DataFrame()
+    if written.is_empty():
         return None
     if len(moments) > 1:
-        found = found.sort("line_no", maintain_order=True)
-    hidden = timedelta(milliseconds=found.select(pl.col("resolution_ms").max()).item())
-    ends = found["end"]
+        written = written.sort("line_no", maintain_order=True)
+    hidden = timedelta(milliseconds=written.select(pl.col("resolution_ms").max()).item())
+    ends = written["end"]
     return Times(ends[0], ends[-1], hidden, not (ends.diff() < -hidden).any())
 
 
@@ -199,15 +197,15 @@ class Loader:
         self._pool = pool
         self._writer = writer
         self._kept: dict[str, list[pl.DataFrame]] = {}
-        self._values = (
-            Values(con, "url", http.urls, key),
-            Values(con, "user_agent", http.user_agents, key),
-        )
+        self._values = {
+            table.name: [Values(con, apart, _TAKE_APART[apart.column], key) for apart in table.apart]
+            for table in EVIDENCE
+        }
 
     def forget(self) -> None:
         """To be called after a rollback."""
         self._kept.clear()
-        for values in self._values:
+        for values in chain.from_iterable(self._values.values()):
             values.forget()
 
     def load(
@@ -240,10 +238,7 @@ class Loader:
         counts, batch = prepared.counts, prepared.batch
         place = {"source": source_name, "file_id": file_id}
         for name, frame in prepared.rows.items():
-            if name == "requests":
-                counts.redacted += self._insert_requests(frame, file_id)
-            else:
-                self._write(name, frame, **place)
+            counts.redacted += self._insert_rows(TABLES[name], frame, place)
         self._write("rejected", prepared.rejected, **place)
         if batch.provisional:
             loaded.provisional.add(counts)
@@ -257,14 +252,18 @@ class Loader:
             loaded.in_order &= times.in_order and follows
             loaded.last_end = times.last
 
-    def _insert_requests(self, frame: pl.DataFrame, file_id: int) -> int:
+    def _insert_rows(self, table: Table, frame: pl.DataFrame, place: Mapping[str, Any]) -> int:
+        """Inserts rows of a table, what is stored apart of them there; gives the secrets that this held."""
         secrets = 0
-        for values in self._values:
-            frame, new, found = values.number(frame)
-            self._write(f"store.{values.column}s", new)
-            secrets += found
+        for values in self._values[table.name]:
+            frame, new, held = values.number(frame)
+            self._write(values.apart.home, new)
+            secrets += held
+        stored = {column.name for column in table.stored[table.home]}
         self._write(
-            "store.requests", frame.select([c for c in _STORED if c in frame.columns]), file_id=file_id
+            table.home,
+            frame.select(name for name in frame.columns if name in stored),
+            **{name: value for name, value in place.items() if name in stored},
         )
         return secrets
 
@@ -296,19 +295,17 @@ class Loader:
 
 def forget(con: duckdb.DuckDBPyConnection, file_id: int, *, from_line: int = 0) -> None:
     """Deletes a file's rows from a line on."""
-    for name in TABLES:
-        if name not in {"files", "skipped", "requests"}:
-            con.execute(f"DELETE FROM {name} WHERE file_id = ? AND line_no >= ?", [file_id, from_line])
-    con.execute("DELETE FROM store.requests WHERE file_id = ? AND line_no >= ?", [file_id, from_line])
+    for table in (*EVIDENCE, REJECTED):
+        con.execute(f"DELETE FROM {table.home} WHERE file_id = ? AND line_no >= ?", [file_id, from_line])
     con.execute("DELETE FROM skipped WHERE file_id = ?", [file_id])
 
 
 def time_range(con: duckdb.DuckDBPyConnection, file_id: int, tables: Iterable[str]) -> tuple[Any, Any]:
     """Earliest and latest time among a file's rows."""
-    stored = {name: "store.requests" if name == "requests" else name for name in tables}
     parts = [
-        f"SELECT {_TIME.get(name, 'ts')} AS ts FROM {table} WHERE file_id = $id"
-        for name, table in stored.items()
+        f"SELECT {table.time} AS ts FROM {table.home} WHERE file_id = $id"
+        for table in map(TABLES.__getitem__, tables)
+        if table.time
     ]
     ((first_ts, last_ts),) = con.execute(
         f"SELECT min(ts), max(ts) FROM ({' UNION ALL '.join(parts)})", {"id": file_id}

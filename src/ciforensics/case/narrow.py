@@ -15,19 +15,13 @@ from typing import TYPE_CHECKING
 
 from ciforensics.case import store
 from ciforensics.errors import CiforensicsError
+from ciforensics.tables import EVIDENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_BUILDS_BEFORE = timedelta(minutes=10)
-_AT = {
-    "store.requests": "ts",
-    "tunnels": "ts",
-    "docker_events": "ts",
-    "invocations": f"ts + INTERVAL {_BUILDS_BEFORE.seconds} SECOND",
-}
-_OVER = {"jobs": ("started_at", "completed_at"), "pods": ("from_ts", "to_ts")}
+_HAPPENS = [table for table in EVIDENCE if table.happens]
 
 
 @dataclass(frozen=True)
@@ -74,11 +68,8 @@ def time_range(case: Path, *, since: str, until: str) -> Range | None:
 
 def _span(case: Path) -> tuple[datetime, datetime]:
     with store.open_current(case) as con:
-        seen = con.execute(
-            "SELECT min(ts), max(ts) FROM (SELECT ts FROM store.requests UNION ALL SELECT ts FROM tunnels "
-            "UNION ALL SELECT ts FROM docker_events UNION ALL SELECT ts FROM invocations)"
-        ).fetchall()
-    first, last = seen[0]
+        times = " UNION ALL ".join(f"SELECT {table.time} AS ts FROM {table.home}" for table in _HAPPENS)
+        ((first, last),) = con.execute(f"SELECT min(ts), max(ts) FROM ({times})").fetchall()
     if first is None:
         raise CiforensicsError("The case has no times to choose from.", hint="leave --since and --until out.")
     return first, last
@@ -106,10 +97,8 @@ def narrow(case: Path, out: Path, *, to: Range) -> None:
     """
     shutil.copyfile(case, out)
     with store.writing(out) as copy:  # an open end is NULL, and nothing is before or after that
-        for table, at in _AT.items():
-            copy.con.execute(f"DELETE FROM {table} WHERE {at} < ?", [to.since])
-            copy.con.execute(f"DELETE FROM {table} WHERE ts >= ?", [to.until])
-        for table, (start, end) in _OVER.items():
-            copy.con.execute(f"DELETE FROM {table} WHERE {end} < ?", [to.since])
-            copy.con.execute(f"DELETE FROM {table} WHERE {start} >= ?", [to.until])
+        for table in _HAPPENS:
+            over = table.end or f"{table.time} + INTERVAL {table.reach.seconds} SECOND"
+            copy.con.execute(f"DELETE FROM {table.home} WHERE {over} < ?", [to.since])
+            copy.con.execute(f"DELETE FROM {table.home} WHERE {table.time} >= ?", [to.until])
         copy.changed = True

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from ciforensics import views
 from ciforensics.errors import CiforensicsError
 from ciforensics.shipped import __version__
-from ciforensics.tables import TABLES, Table
+from ciforensics.tables import STORED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,24 +34,6 @@ _WRITING = {
     "memory_limit": "1GB",
     # DuckDB's default writes for version 0.10; since 1.3 text is written in two thirds of the time.
     "storage_compatibility_version": "v1.3.0",
-}
-
-_STORE = {
-    # `requests` is stored apart from its urls and user agents: written wide, 2 M rows took 6 s, so 1.6 s.
-    "requests": """file_id BIGINT, line_no BIGINT, ts TIMESTAMP, ts_kind VARCHAR, ts_resolution_ms DOUBLE,
-        method VARCHAR, url_id BIGINT, status SMALLINT, user_agent_id BIGINT, authenticated BOOLEAN,
-        request_bytes BIGINT, response_bytes BIGINT, duration_ms DOUBLE, client_ip VARCHAR,
-        client_port BIGINT, request_id VARCHAR, actor VARCHAR, orchestration_id VARCHAR""",
-    "urls": """url_id BIGINT, url VARCHAR, host VARCHAR, path VARCHAR, query VARCHAR, asked_repo VARCHAR,
-        service VARCHAR""",
-    "user_agents": """user_agent_id BIGINT, user_agent VARCHAR, client VARCHAR, client_version VARCHAR,
-        client_tag VARCHAR, orchestration_id VARCHAR""",
-    # What is needed to tell a file again and to go on where its last whole record ended.
-    "progress": """file_id BIGINT, head_bytes BIGINT, head_sha256 VARCHAR, edge_bytes BIGINT,
-        edge_sha256 VARCHAR, boundary BIGINT, boundary_line BIGINT, tail_sha256 VARCHAR, header_bytes BIGINT,
-        blank_bytes BIGINT, record_bytes BIGINT, provisional_bytes BIGINT, settled JSON, options JSON""",
-    "segments": "file_id BIGINT, first_byte BIGINT, end_byte BIGINT, sha256 VARCHAR",
-    "twins": """file_id BIGINT, twin_file_id BIGINT, left_out_file_id BIGINT, pairs BIGINT, share DOUBLE""",
 }
 
 
@@ -118,7 +100,7 @@ def _is_current(con: duckdb.DuckDBPyConnection, path: Path) -> bool:
 
 def _made_of() -> str:
     """A hash of all that `refresh` puts into a case: an edited view makes it another."""
-    texts = [*(question.text for question in views.questions()), *map(repr, TABLES.values())]
+    texts = [*(question.text for question in views.questions()), *map(repr, STORED)]
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
@@ -136,15 +118,17 @@ def refresh(con: duckdb.DuckDBPyConnection) -> None:
     # Only ours: what a user made in the case stays.
     for (view,) in con.execute("SELECT unnest(views) FROM store.meta").fetchall():
         con.execute(f"DROP {view}")
-    for name, columns in _STORE.items():
-        con.execute(f"CREATE TABLE IF NOT EXISTS store.{name} ({columns})")
-    for table in TABLES.values():
-        if table.name != "requests":
-            columns = ", ".join(f'"{column.name}" {column.type}' for column in table.columns)
-            con.execute(f"CREATE TABLE IF NOT EXISTS {table.name} ({columns})")
+    for table in STORED:
+        for name, columns in table.stored.items():
+            typed = ", ".join(f'"{column.name}" {column.type}' for column in columns)
+            con.execute(f"CREATE TABLE IF NOT EXISTS {name} ({typed})")
     views.install(con)
-    for table in TABLES.values():
-        _comment(con, table)
+    for table in STORED:
+        for name, columns in ({table.name: table.columns} | table.stored).items():
+            kind = "VIEW" if name == table.name and table.apart else "TABLE"
+            con.execute(f"COMMENT ON {kind} {name} IS {literal(table.meaning)}")
+            for column in columns:
+                con.execute(f'COMMENT ON COLUMN {name}."{column.name}" IS {literal(column.comment)}')
     con.execute(
         "UPDATE store.meta SET version = ?, made_of = ?, views = ?", [__version__, _made_of(), _made()]
     )
@@ -155,13 +139,6 @@ def _made() -> list[str]:
     objects = [each for question in views.questions() for each in question.objects]
     shown = [f"VIEW IF EXISTS {name}" for kind, name in objects if kind == "MACRO TABLE"]
     return [*shown, *(f"{kind} IF EXISTS {name}" for kind, name in objects)]
-
-
-def _comment(con: duckdb.DuckDBPyConnection, table: Table) -> None:
-    kind = "VIEW" if table.name == "requests" else "TABLE"
-    con.execute(f"COMMENT ON {kind} {table.name} IS {literal(table.meaning)}")
-    for column in table.columns:
-        con.execute(f'COMMENT ON COLUMN {table.name}."{column.name}" IS {literal(column.comment)}')
 
 
 def literal(text: str) -> str:

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from ciforensics.schema import Apart
+
 
 class Values:
-    """The distinct values of one column of `requests`: each is redacted and taken apart once.
+    """The distinct values of one column that is stored apart: each is redacted and taken apart once.
 
     Args:
         con: the case.
-        column: `url` or `user_agent`.
+        apart: the column.
         take_apart: values to a frame of the column and what can be read out of it.
         key: of the redaction.
     """
@@ -29,16 +31,16 @@ class Values:
     def __init__(
         self,
         con: duckdb.DuckDBPyConnection,
-        column: str,
+        apart: Apart,
         take_apart: Callable[[pl.Series], pl.DataFrame],
         key: bytes,
     ) -> None:
-        self.column = column
-        self.ident = f"{column}_id"
+        self.apart = apart
+        self.column = apart.column
         self._take_apart = take_apart
         self._key = key
         self._first = con.execute(
-            f"SELECT coalesce(max({self.ident}) + 1, 1) FROM store.{column}s"
+            f"SELECT coalesce(max({self.apart.number}) + 1, 1) FROM {self.apart.home}"
         ).fetchall()[0][0]
         self._secrets = pl.Series(dtype=pl.Int64)
         self.forget()
@@ -67,7 +69,11 @@ class Values:
         )
         learnt = self._learn(new[self.column].cast(pl.String)) if len(new) else pl.DataFrame()
         secrets = int(self._secrets.gather(codes.drop_nulls()).sum()) if self._secrets.sum() else 0
-        return frame.drop(self.column).with_columns((codes + self._first).alias(self.ident)), learnt, secrets
+        return (
+            frame.drop(self.column).with_columns((codes + self._first).alias(self.apart.number)),
+            learnt,
+            secrets,
+        )
 
     def _learn(self, new: pl.Series) -> pl.DataFrame:
         clean, found = redact.frame(new.to_frame(), key=self._key)
@@ -78,5 +84,5 @@ class Values:
             held = pl.Series(counted, dtype=pl.Int64)
         first = self._first + len(self._secrets)
         self._secrets = self._secrets.append(held)
-        ident = pl.int_range(first, first + len(new), dtype=pl.Int64, eager=True).alias(self.ident)
+        ident = pl.int_range(first, first + len(new), dtype=pl.Int64, eager=True).alias(self.apart.number)
         return self._take_apart(clean[self.column]).with_columns(ident)

@@ -28,6 +28,7 @@ from ciforensics.errors import CiforensicsError
 from ciforensics.report import history, index, pages, runner
 from ciforensics.report.plan import make_plan
 from ciforensics.shipped import __version__, shipped
+from ciforensics.tables import CI_REPO, EVIDENCE
 from ciforensics.wording import visible
 
 if TYPE_CHECKING:
@@ -180,13 +181,8 @@ def _files(case: Path) -> list[dict[str, Any]]:
 def known_repos(case: Path, repos: Sequence[str]) -> Sequence[str]:
     """The repositories as they were given; raises where the case does not name one of them."""
     with connect(case) as con:
-        named = con.execute(
-            " UNION ".join(
-                f"SELECT ci_repo FROM {table}"
-                for table in ("builds", "invocations", "tunnels", "docker_events", "base_images")
-            )
-        ).fetchall()
-    known = {repo for (repo,) in named if repo}
+        named = " UNION ".join(f"SELECT ci_repo FROM {t.name}" for t in EVIDENCE if CI_REPO in t.columns)
+        known = {repo for (repo,) in con.execute(named).fetchall() if repo}
     for repo in repos:
         if repo not in known:
             near = difflib.get_close_matches(repo, known, n=1)

@@ -1,4 +1,4 @@
-"""What each text column of a case becomes: the one place that a new column has to be added to."""
+"""What each text column of a case becomes, by the kind of its values (`schema.Kind`)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ciforensics.formats.docker import CI_KEYS
+from ciforensics.schema import Kind
 from ciforensics.share.naming import Namer
 from ciforensics.share.own import words
+from ciforensics.tables import STORED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,53 +54,40 @@ def _withhold(namer: Namer, text: str) -> str:
     return "(withheld)"
 
 
-_NAMES: Mapping[str, Renaming] = {
-    "ci_repo": Namer.repo,
-    "asked_repo": Namer.repo,
-    "workflow": Namer.workflow,
-    "job": _kind("job"),
-    "run_id": _kind("run"),
-    "orchestration_id": Namer.orchestration,
-    "runner": _kind("runner"),
-    "pod": _kind("runner"),  # on ARC a pod is its runner
-    "namespace": _kind("namespace"),
-    "node": _kind("node"),
-    "actor": Namer.user,
-    "request_id": _kind("request"),
+_NAMES: Mapping[Kind, Renaming] = {
+    Kind.REPO: Namer.repo,
+    Kind.WORKFLOW: Namer.workflow,
+    Kind.JOB: _kind("job"),
+    Kind.RUN: _kind("run"),
+    Kind.ORCHESTRATION: Namer.orchestration,
+    Kind.RUNNER: _kind("runner"),  # on ARC a pod is its runner
+    Kind.NAMESPACE: _kind("namespace"),
+    Kind.NODE: _kind("node"),
+    Kind.USER: Namer.user,
+    Kind.REQUEST: _kind("request"),
 }
-_KEYS: Mapping[str, Renaming] = dict(_NAMES) | {
-    alias: _NAMES[column] for column, keys in CI_KEYS.items() for alias in keys
+_RULES: Mapping[Kind, Rule] = {
+    **{kind: Rule(rename) for kind, rename in _NAMES.items()},
+    Kind.TERM: Rule(_term),
+    Kind.TEXT: Rule(Namer.text),
+    Kind.URL: Rule(Namer.text, beside="asked_repo"),
+    Kind.USER_AGENT: Rule(Namer.text, beside="orchestration_id"),
+    Kind.DOCUMENT: Rule(_document),
+    Kind.NOTES: Rule(_ours),
+    Kind.PATH: Rule(Namer.log),
+    Kind.RECORD: Rule(_withhold),
 }
-
-_TERMS = (
-    *("source", "ts_kind", "method", "service", "result_code", "command", "type", "action", "conclusion"),
-    *("instruction", "served_by", "reason", "format", "version"),
-)
-_TEXTS = (
-    *(
-        "host",
-        "client",
-        "client_version",
-        "client_tag",
-        "client_ip",
-        "args",
-        "image",
-        "image_tag",
-        "image_digest",
-    ),
-    *("object_id", "name", "dockerfile", "stage", "reference", "registry", "platform"),
-    *("head_sha256", "edge_sha256", "tail_sha256", "sha256"),
-)
-_RULES: Mapping[str, Rule] = {
-    **{column: Rule(rename) for column, rename in _NAMES.items()},
-    **{column: Rule(_term) for column in _TERMS},
-    **{column: Rule(Namer.text) for column in _TEXTS},
-    **{column: Rule(Namer.text, beside="asked_repo") for column in ("url", "path", "query")},
-    "user_agent": Rule(Namer.text, beside="orchestration_id"),
-    **{column: Rule(_document) for column in ("metadata", "attributes")},
-    **{column: Rule(_ours) for column in ("settled", "options")},
-    "files.path": Rule(Namer.log),
-    "text": Rule(_withhold),
+_KINDS: Mapping[tuple[str, str], Kind] = {
+    (name.removeprefix("store."), column.name): column.kind
+    for table in STORED
+    for name, columns in ({table.name: table.columns} | table.stored).items()
+    for column in columns
+}
+_KEYS: Mapping[str, Renaming] = {
+    key: _NAMES[kind]
+    for (_, column), kind in _KINDS.items()
+    if kind in _NAMES
+    for key in (column, *CI_KEYS.get(column, ()))
 }
 
 
@@ -112,12 +101,11 @@ def rule(table: str, column: str) -> Rule:
         >>> rule("pods", "node").rename(Namer(b"k" * 32), "node-7").startswith("node-")
         True
     """
-    found = _RULES.get(f"{table}.{column}") or _RULES.get(column)
-    if found is None:
-        raise AssertionError(
-            f"{table}.{column} has no rule in pseudonyms/columns.py, a defect of ciforensics"
-        )
-    return found
+    kind = _KINDS.get((table, column))
+    if kind is None or kind not in _RULES:
+        raise AssertionError(f"{table}.{column} has no rule in share/columns.py, a defect of ciforensics")
+    how = _RULES[kind]
+    return how if (table, how.beside) in _KINDS else Rule(how.rename)
 
 
 def rename(namer: Namer, table: str, column: str, value: str, beside: str | None) -> str:
