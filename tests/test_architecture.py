@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import pkgutil
 import re
 import subprocess
 import sys
@@ -57,3 +58,24 @@ def test_no_folder_holds_more_modules_than_one_can_see_at_a_glance() -> None:
         if len(files := [*folder.glob("*.py"), *folder.glob("*.sql")]) > 15
     }
     assert crowded == {}
+
+
+def test_what_docstrings_and_pages_point_to_is_there() -> None:
+    texts = {
+        path: path.read_text("utf-8") for path in (*PACKAGE.rglob("*.py"), *(ROOT / "docs").glob("*.md"))
+    }
+    gone = {
+        (path.name, named)
+        for path, text in texts.items()
+        for named in re.findall(r"`(ciforensics(?:\.\w+)+|views/[\w/]+\.sql)`", text)
+        if not (_resolves(named) if "." in named.removesuffix(".sql") else (PACKAGE / named).exists())
+    }
+    assert gone == set()
+
+
+def _resolves(dotted: str) -> bool:
+    try:
+        pkgutil.resolve_name(dotted)
+    except (ImportError, AttributeError):
+        return False
+    return True

@@ -109,7 +109,7 @@ class Layout:
         return f"^{self._between.join(each)}$"
 
     def assemble(self, lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]:
-        """Joins lines between which a quoted field is open; see `ciforensics.formats.records.Assemble`.
+        """Joins lines between which a quoted field is open; see `ciforensics.contract.Assemble`.
 
         Lines are joined only when that makes one well-formed record of at most `records.MAX_JOINED` lines
         and none between them is a record by itself. Else the quote never closes: its line stands alone.

@@ -1,7 +1,7 @@
 """The 401s of a case and the builds that could have sent them, as the numbers that the model takes.
 
-SQL decides which builds are candidates (`views/build_candidates.sql`) and which requests a key names the run
-of (`views/exact_keys.sql`); here texts become numbers, and seconds become edges.
+SQL decides which builds are candidates (`views/builds/build_candidates.sql`) and which requests a key names
+the run of (`views/links/exact_keys.sql`); here texts become numbers, and seconds become edges.
 """
 
 from __future__ import annotations
@@ -295,7 +295,7 @@ def _exposure(builds: pl.DataFrame, hours: pl.DataFrame, offset_s: float) -> NDA
 
 
 def _life(builds: pl.DataFrame, build_window_s: int, offset_s: float) -> NDArray[np.int32]:
-    """For how many seconds after its start a build is a candidate, as `views/build_candidates.sql` has it."""
+    """For how many seconds after its start a build is a candidate, see `views/builds/build_candidates.sql`."""
     start, end = pl.col("ts").dt.epoch("s"), pl.col("to_ts").dt.epoch("s")
     rounded = math.ceil(offset_s) - math.floor(offset_s)
     known = (end - start + rounded).fill_null(build_window_s).clip(0, build_window_s)

@@ -1,7 +1,7 @@
 """Which build sent which fetch, as the model says: what a migration is judged by.
 
 A **fetch** is what git begins with: a 401, or the first request of a clone, fetch or push that got none
-(`views/answered_fetches.sql`). What follows it, and what pays for a 401, is the same fetch.
+(`views/migration/answered_fetches.sql`). What follows it, and what pays for a 401, is the same fetch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 STOCK, GOLDEN, OLD, UNKNOWN = "stock", "golden", "tagged, too old", "tagged, version unknown"
 CLASSES = (STOCK, GOLDEN, OLD, UNKNOWN)
-"""Of git in images, see `views/git_classes.sql`; what else asks has no `proactiveAuth`."""
+"""Of git in images, see `views/migration/git_classes.sql`; what else asks has no `proactiveAuth`."""
 
 OTHERS = "other clients"
 _LEAST = 1e-3  # probability that counts

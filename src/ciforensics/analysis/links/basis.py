@@ -8,7 +8,7 @@ from enum import StrEnum
 class Basis(StrEnum):
     """A key that names the run, the model, or nothing.
 
-    `views/exact_keys.sql` finds the first two keys, `sightings` the third.
+    `views/links/exact_keys.sql` finds the first two keys, `sightings` the third.
     """
 
     ORCHESTRATION_ID = "orchestration id"

@@ -1,7 +1,7 @@
 """How the logs of a case fit together: which requests two observers both saw, and what else links them.
 
-Keys are SQL (`views/row_keys.sql` and what reads it). Where two observers share no key, `partners` says how
-probable it is that two rows are one request; from `PINNED` on they count as one here.
+Keys are SQL (`views/links/row_keys.sql` and what reads it). Where two observers share no key, `partners` says
+how probable it is that two rows are one request; from `PINNED` on they count as one here.
 """
 
 from __future__ import annotations
