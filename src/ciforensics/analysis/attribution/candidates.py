@@ -295,7 +295,7 @@ def _exposure(builds: pl.DataFrame, hours: pl.DataFrame, offset_s: float) -> NDA
 
 
 def _life(builds: pl.DataFrame, build_window_s: int, offset_s: float) -> NDArray[np.int32]:
-    """For how many seconds after its start a build is a candidate, see `views/builds/build_candidates.sql`."""
+    """How long after its start a build is a candidate, as in `views/builds/build_candidates.sql`."""
     start, end = pl.col("ts").dt.epoch("s"), pl.col("to_ts").dt.epoch("s")
     rounded = math.ceil(offset_s) - math.floor(offset_s)
     known = (end - start + rounded).fill_null(build_window_s).clip(0, build_window_s)
