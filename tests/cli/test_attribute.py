@@ -113,7 +113,7 @@ def test_ten_thousand_workflows_are_no_trouble(tmp_path: Path) -> None:
         (("--out", "found.xlsx"), 2, "ends in .parquet or .csv"),
         (("--out", "nowhere/found.csv"), 1, "Hint:"),
         (("--observer", "mitmproxi"), 1, "observers in it: github_csv"),
-        (("--window-s", "0"), 1, "Hint:"),
+        (("--build-window-s", "0"), 1, "Hint:"),
         (("--case", "no.duckdb"), 1, "Hint:"),
     ],
 )
@@ -164,3 +164,9 @@ def test_the_same_request_in_a_proxys_log_names_the_run_that_held_the_address(tm
         found = ci.attribute(con).requests.filter(pl.col("basis") == "same request")
     assert found.select("ci_repo", "workflow", "run_id").unique().rows() == [("acme/shop", "Nightly", "99")]
     assert len(found) >= len(seconds) / 2
+
+
+def test_the_old_name_of_an_option_names_the_new_one(tmp_path: Path) -> None:
+    done = run("attribute", "--window-s", "320", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--build-window-s" in done.stderr

@@ -13,7 +13,7 @@ import typer
 
 import ciforensics as ci
 from ciforensics import views
-from ciforensics.cli.attribute import attribute
+from ciforensics.cli.attribute import attribute_requests
 from ciforensics.tables import TABLES
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def test_python_has_the_defaults_of_the_parameters() -> None:
 
 def test_the_command_line_has_the_defaults_of_the_parameters() -> None:
     app = typer.Typer()
-    app.command()(attribute)
+    app.command("attribute")(attribute_requests)
     options = {each.name: each.default for each in typer.main.get_command(app).params}
     for name in ("build_window_s", "offset_s", "observer"):
         assert options[name] == views.parameters()[name].default

@@ -5,11 +5,9 @@ from __future__ import annotations
 import sys
 
 import typer
-from rich.text import Text
 
-from ciforensics import wording
-from ciforensics.cli import ask, attribute, capture, fleet, golden, golden_resolve, ingest, report
-from ciforensics.cli.console import err
+from ciforensics.cli import ask, attribute, capture, fleet, golden, ingest, report
+from ciforensics.cli.console import say
 from ciforensics.errors import CiforensicsError
 
 app = typer.Typer(
@@ -26,7 +24,6 @@ app.add_typer(attribute.app)
 app.add_typer(fleet.app)
 app.add_typer(capture.app)
 app.add_typer(golden.app)
-golden.golden.add_typer(golden_resolve.app)
 
 
 def main() -> None:
@@ -34,12 +31,12 @@ def main() -> None:
     try:
         app()
     except CiforensicsError as error:
-        err.print(Text(wording.visible(str(error), keep="\n")), soft_wrap=True)
+        say(error, keep="\n")
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:  # a full disk, no permission, a folder that is a file
         where = error.filename2 or error.filename
         said = (error.strerror or str(error)) + (f": {where}" if where else "")
-        err.print(Text(wording.visible(f"{said}.")), soft_wrap=True)
+        say(f"{said}.")
         sys.exit(1)

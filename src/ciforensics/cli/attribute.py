@@ -7,25 +7,24 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import polars as pl
 import typer
-from rich.console import Console
-from rich.text import Text
 
+from ciforensics.cli.console import show, spreadsheet_safe_frame
 from ciforensics.errors import CiforensicsError
 from ciforensics.wording import tables
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from ciforensics.analysis.answer import Attribution
 
 app = typer.Typer()
 
-_FORMULA = r"^([=+\-@\t\r])"
 _SHOWN = 25
 
 
-@app.command()
-def attribute(
+@app.command("attribute")
+def attribute_requests(
     case: Annotated[Path, typer.Option(help="The case file.")] = Path("case.duckdb"),
     out: Annotated[
         Path | None,
@@ -56,27 +55,26 @@ def attribute(
         if path is not None and path.suffix not in _WRITERS:
             raise typer.BadParameter(f"{path}: give a name that ends in .parquet or .csv")
     with ci.connect(case) as con:
-        found = ci.attribute(con, build_window_s=build_window_s, offset_s=offset_s, observer=observer)
+        attribution = ci.attribute(con, build_window_s=build_window_s, offset_s=offset_s, observer=observer)
     if out is not None:
-        _write(found.requests, out)
+        _write(attribution.requests, out)
     if workflows is not None:
-        _write(found.workflows, workflows)
-    _show(found)
+        _write(attribution.workflows, workflows)
+    _show(attribution)
 
 
-def _show(found: Attribution) -> None:
-    screen = Console(highlight=False)
+def _show(attribution: Attribution) -> None:
     columns = ("name", "requests", "challenges", "refused", "share", "exact_share", "runs", "run_ids")
     ranking = tables.show_table(
-        found.workflows.select(columns),
+        attribution.workflows.select(columns),
         rows=_SHOWN,
         percent=["share", "exact_share"],
         decimals=1,
         width=60,
         caption="Workflows by expected 401s",
     )
-    for each in (ranking, *found.remarks):
-        screen.print(Text(str(each)), soft_wrap=True)
+    for each in (ranking, *attribution.remarks):
+        show(each, keep="\n")
 
 
 def _write(frame: pl.DataFrame, path: Path) -> None:
@@ -100,10 +98,7 @@ def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
 
 
 def _write_csv(frame: pl.DataFrame, path: Path) -> None:
-    """Cells that a spreadsheet would run as a formula get a quote in front."""
-    frame.with_columns(pl.col(pl.String).str.replace(_FORMULA, "'$1")).write_csv(
-        path, quote_style="non_numeric"
-    )
+    spreadsheet_safe_frame(frame).write_csv(path, quote_style="non_numeric")
 
 
 _WRITERS = {".parquet": _write_parquet, ".csv": _write_csv}

@@ -7,12 +7,9 @@ from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from ciforensics import wording
-from ciforensics.cli import ingest
+from ciforensics.cli.console import show, show_table
+from ciforensics.cli.ingest import read_pairs
 
 app = typer.Typer()
 kits = typer.Typer(help="Record evidence: kits to deploy on runners.", no_args_is_help=True)
@@ -24,15 +21,9 @@ def list_kits() -> None:
     """Which kits there are, what each records, and its keys."""
     from ciforensics.kits.export import all_kits, described  # noqa: PLC0415 (jinja2 takes its time)
 
-    screen = Console(highlight=False)
     for kit in all_kits():
-        screen.print(Text(f"{kit.name}: {kit.summary}", style="bold"), soft_wrap=True)
-        table = Table()
-        for heading in ("key", "default", "takes", "what it decides"):
-            table.add_column(heading, overflow="fold")
-        for row in described(kit):
-            table.add_row(*map(Text, row))
-        screen.print(table)
+        show(f"{kit.name}: {kit.summary}", style="bold")
+        show_table(("key", "default", "takes", "what it decides"), described(kit), fold=True)
 
 
 @kits.command()
@@ -46,9 +37,8 @@ def export(
     """Write a kit's files, ready to deploy, with the values put in. DIR/README.md is the place to begin."""
     from ciforensics.kits.export import export_kit  # noqa: PLC0415 (jinja2 takes its time)
 
-    screen = Console(highlight=False)
-    for path in export_kit(kit, folder, settings=ingest.pairs(settings, "--set")):
-        screen.print(Text(wording.visible(str(path))), soft_wrap=True)
+    for path in export_kit(kit, folder, settings=read_pairs(settings, "--set")):
+        show(path)
 
 
 @app.command(
@@ -59,6 +49,6 @@ def export(
 def stream_events(context: typer.Context) -> None:
     """Follow `docker events` while a job runs: JSON lines and DogStatsD counters, tagged with the job."""
     # Needs fcntl, which Windows has not.
-    from ciforensics.kits.docker_events import stream_events as program  # noqa: PLC0415
+    from ciforensics.kits.docker_events.stream_events import main  # noqa: PLC0415
 
-    sys.exit(program.main(context.args))
+    sys.exit(main(context.args))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from ciforensics.cli.console import show_table, write_json
 from ciforensics.errors import CiforensicsError
 
 app = typer.Typer()
@@ -26,8 +23,8 @@ class Delays(StrEnum):
     flat = "flat"
 
 
-@app.command()
-def simulate(
+@app.command("simulate")
+def simulate_fleet(
     out: Annotated[Path, typer.Option(help="Folder to write into; made if it is not there.")],
     seed: Annotated[int, typer.Option(help="Another seed makes another fleet.")] = 1,
     workflows: Annotated[int, typer.Option(help="How many workflows there are.")] = 57,
@@ -42,12 +39,12 @@ def simulate(
     OUT/evidence holds the logs, OUT/evidence-jobs what makes them exact (jobs and pods), OUT/truth the truth.
     """
     from ciforensics.fleet.random_fleet import random_parameters  # noqa: PLC0415
-    from ciforensics.fleet.run import simulate as run  # noqa: PLC0415
+    from ciforensics.fleet.run import simulate  # noqa: PLC0415
     from ciforensics.fleet.truth import evidence_files, truth_files  # noqa: PLC0415
 
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise CiforensicsError(f"{out} is there already.", hint="give --out a folder that is new or empty.")
-    fleet = run(
+    fleet = simulate(
         random_parameters(
             seed=seed,
             workflows=workflows,
@@ -69,8 +66,8 @@ def simulate(
         ) from error
 
 
-@app.command()
-def score(
+@app.command("score")
+def score_attribution(
     truth: Annotated[Path, typer.Argument(help="OUT/truth of `ciforensics simulate`, or its requests.csv.")],
     attribution: Annotated[Path, typer.Argument(help="What `ciforensics attribute --out` wrote.")],
     as_json: Annotated[
@@ -82,23 +79,21 @@ def score(
     The best is the posterior under the fleet's true parameters. Where no build with a wrapper sent a 401, to
     attribute it to nobody is right.
     """
-    from ciforensics.fleet import score as scoring  # noqa: PLC0415 (numpy and polars take their time)
+    from ciforensics.fleet.score import read_attribution, read_truth, score  # noqa: PLC0415 (numpy)
 
-    told = scoring.read_truth(truth)
+    told = read_truth(truth)
     scores = {
-        "attribution": scoring.score(told.requests, scoring.read_attribution(attribution, file=told.file)),
+        "attribution": score(told.requests, read_attribution(attribution, file=told.file)),
         "true parameters": told.best(with_outcome=False),
         "true parameters, outcome": told.best(with_outcome=True),
     }
     rows = {name: asdict(one) for name, one in scores.items() if one}
     if as_json:
         for name, row in rows.items():
-            sys.stdout.write(json.dumps({"answer": name} | row) + "\n")
+            write_json({"answer": name} | row)
         return
-    table = Table("", *rows)
-    for measure in next(iter(rows.values())):
-        table.add_row(measure, *(_shown(row[measure]) for row in rows.values()))
-    Console(highlight=False).print(table)
+    measures = next(iter(rows.values()))
+    show_table(("", *rows), ([each, *(_shown(row[each]) for row in rows.values())] for each in measures))
 
 
 def _shown(value: float | None) -> str:

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from ciforensics import wording
+from ciforensics.cli import golden_scan
+from ciforensics.cli.console import show, show_table, write_json
 from ciforensics.errors import CiforensicsError
 
 if TYPE_CHECKING:
     from ciforensics.kits.golden.verify import Verdict
 
 app = typer.Typer()
-golden = typer.Typer(
+commands = typer.Typer(
     help="Golden images: base images whose git sends credentials first.", no_args_is_help=True
 )
-app.add_typer(golden, name="golden")
+app.add_typer(commands, name="golden")
 
 
-@golden.command()
+@commands.command()
 def build(
     catalogue: Annotated[Path, typer.Option(help="Which images, for which organisations: a YAML file.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="A folder that is new or empty.")],
@@ -38,13 +34,12 @@ def build(
     """
     from ciforensics.kits.export import export_kit  # noqa: PLC0415 (jinja2 takes its time)
 
-    screen = Console(highlight=False)
     for path in export_kit("golden-images", out, settings={"catalogue": str(catalogue)}):
-        screen.print(Text(wording.visible(str(path))), soft_wrap=True)
+        show(path)
 
 
-@golden.command()
-def verify(
+@commands.command("verify")
+def verify_git(
     git: Annotated[Path | None, typer.Option(metavar="PATH", help="A git of this machine.")] = None,
     rootfs: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A folder that is a root file system; needs root.")
@@ -66,7 +61,7 @@ def verify(
     """
     from ciforensics.kits.golden import gits  # noqa: PLC0415 (trustme takes its time)
     from ciforensics.kits.golden.catalogue import read_credentials  # noqa: PLC0415
-    from ciforensics.kits.golden.verify import verify as run  # noqa: PLC0415
+    from ciforensics.kits.golden.verify import verify  # noqa: PLC0415
 
     options = {"secret": secret, "environment": variable}
     credentials = read_credentials(options, "--secret and --variable")
@@ -78,11 +73,11 @@ def verify(
     if len(made) != 1:
         raise typer.BadParameter("give one of --git, --rootfs, --image")
     with made[0] as ready:
-        verdicts = run(ready, url=url)
+        verdicts = verify(ready, url=url)
     for verdict in verdicts:
         if as_json:
             more = {"tag_agrees": verdict.tag_agrees, "golden": verdict.golden}
-            sys.stdout.write(json.dumps(asdict(verdict) | more) + "\n")
+            write_json(asdict(verdict) | more)
         else:
             _show(verdict)
     for verdict in verdicts:
@@ -91,7 +86,6 @@ def verify(
 
 
 def _show(verdict: Verdict) -> None:
-    screen = Console(highlight=False)
     tag = {True: "says proactive", False: "does not say proactive", None: "was not seen"}[verdict.tagged]
     public = "are fetched" if verdict.public_without_token else "cannot be fetched"
     for line in (
@@ -99,14 +93,13 @@ def _show(verdict: Verdict) -> None:
         f"The user agent {tag}{'' if verdict.tag_agrees or verdict.tagged is None else ', which is wrong'}.",
         f"Without a token, public repositories {public}.",
     ):
-        screen.print(Text(wording.visible(line)), soft_wrap=True)
-    table = Table("", "method", "path", "user agent", "credential", "status")
-    for nth, asked in enumerate(verdict.requests, start=1):
-        sent = "sent" if asked.authenticated else "none"
-        row = (str(nth), asked.method, asked.path, asked.user_agent, sent, str(asked.status))
-        table.add_row(*(Text(wording.visible(each), overflow="fold") for each in row))
-    if verdict.requests:
-        screen.print(table)
+        show(line)
+    rows = [
+        (nth, each.method, each.path, each.user_agent, "sent" if each.authenticated else "none", each.status)
+        for nth, each in enumerate(verdict.requests, start=1)
+    ]
+    if rows:
+        show_table(("", "method", "path", "user agent", "credential", "status"), rows, fold=True)
 
 
 def _fact(verdict: Verdict) -> str:
@@ -122,3 +115,5 @@ _HINTS = {
     "breaks without a helper": "proactiveAuth needs a credential helper, even for public repositories.",
     "sends no request": "run `git ls-remote` in it and read what it says.",
 }
+
+commands.add_typer(golden_scan.app)

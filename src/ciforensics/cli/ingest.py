@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +12,7 @@ from rich.text import Text
 
 import ciforensics as ci
 from ciforensics import redact, wording
-from ciforensics.cli.console import err, say
+from ciforensics.cli.console import err, say, write_json
 from ciforensics.errors import CiforensicsError
 
 if TYPE_CHECKING:
@@ -42,11 +40,11 @@ MaxUncompressed = Annotated[
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
-def size(text: str) -> int:
+def read_size(text: str) -> int:
     """Bytes from a size such as `200GB`.
 
     Example:
-        >>> size("1.5 GB")
+        >>> read_size("1.5 GB")
         1500000000
     """
     number = text.strip().rstrip("BbKkMmGgTt ")
@@ -57,7 +55,7 @@ def size(text: str) -> int:
         raise typer.BadParameter(f"{text!r} is no size such as 200GB") from error
 
 
-def pairs(given: list[str] | None, option: str) -> dict[str, str]:
+def read_pairs(given: list[str] | None, option: str) -> dict[str, str]:
     """`name=value` options as a dict."""
     named = {}
     for each in given or ():
@@ -68,8 +66,8 @@ def pairs(given: list[str] | None, option: str) -> dict[str, str]:
     return named
 
 
-@app.command()
-def ingest(
+@app.command("ingest")
+def ingest_logs(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Log files, or folders of them.")],
     case: Annotated[Path, typer.Option(help="The case file; made if it is not there.")] = Path("case.duckdb"),
     source_name: SourceName = None,
@@ -84,14 +82,14 @@ def ingest(
     A log is recognised by its content, whatever it is called; gzip, zstd and the envelopes of log collectors
     are peeled off. A file that no source knows is named and passed over.
     """
-    asked = options(source_name, mapping, timezone, verify, max_uncompressed)
+    asked = read_options(source_name, mapping, timezone, verify, max_uncompressed)
     if as_json:
-        ci.ingest(paths, case=case, on_wait=say, on_file=_write_file, **asked)
+        ci.ingest(paths, case=case, on_wait=say, on_file=lambda file: write_json(asdict(file)), **asked)
         return
-    read(paths, case, asked)
+    read_logs(paths, case, asked)
 
 
-def options(
+def read_options(
     source_name: str | None,
     mapping: list[str] | None,
     timezone: str | None,
@@ -101,19 +99,14 @@ def options(
     """What `ciforensics.ingest` takes, from the options that the commands share."""
     return {
         "source": source_name,
-        "mapping": pairs(mapping, "--map") or None,
+        "mapping": read_pairs(mapping, "--map") or None,
         "timezone": timezone,
         "verify": verify,
-        "max_uncompressed": size(max_uncompressed),
+        "max_uncompressed": read_size(max_uncompressed),
     }
 
 
-def _write_file(report: ci.FileReport) -> None:
-    sys.stdout.write(json.dumps(asdict(report)) + "\n")
-    sys.stdout.flush()
-
-
-def read(paths: list[Path], case: Path, options: Mapping[str, Any]) -> None:
+def read_logs(paths: list[Path], case: Path, options: Mapping[str, Any]) -> None:
     """Reads logs into a case, and says of each what became of it."""
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
     with Progress(*columns, console=err, transient=True) as progress:
@@ -138,18 +131,13 @@ def read(paths: list[Path], case: Path, options: Mapping[str, Any]) -> None:
             raise
         finally:
             for message in told:
-                progress.console.print(Text(wording.visible(message, keep="\n")), soft_wrap=True)
+                say(message, keep="\n")
     read = [report for report in reports if report.source]
     rejected = sum(report.rejected for report in read)
     rows = sum(report.rows for report in read)
-    shown = wording.visible(str(case))
-    err.print(
-        Text(f"{shown}: {len(read)} of {len(reports)} files, {rows:,} rows, {rejected:,} rejected"),
-        soft_wrap=True,
-    )
+    say(f"{case}: {len(read)} of {len(reports)} files, {rows:,} rows, {rejected:,} rejected")
     if rejected:
-        why = f'see why: ciforensics sql "FROM rejected_by_reason" --case {shown}'
-        err.print(Text(why, style="dim"), soft_wrap=True)
+        say(f'see why: ciforensics sql "FROM rejected_by_reason" --case {case}', style="dim")
 
 
 def _show_file(report: ci.FileReport, console: Console) -> None:

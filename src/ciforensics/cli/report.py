@@ -8,25 +8,25 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
-from ciforensics import wording
-from ciforensics.cli import ingest
-from ciforensics.cli.console import out, say
-from ciforensics.cli.ingest import (  # noqa: TC001 (typer reads them at run time)
+from ciforensics.cli.console import say, show
+from ciforensics.cli.ingest import (
     Map,
     MaxUncompressed,
     Paths,
     SourceName,
     Timezone,
     Verify,
+    read_logs,
+    read_options,
+    read_pairs,
 )
 
 app = typer.Typer()
 
 
-@app.command()
-def report(
+@app.command("report")
+def make_report(
     paths: Paths = None,
     out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the report goes.")] = ...,  # type: ignore[assignment]
     case: Annotated[
@@ -85,11 +85,11 @@ def report(
     beside = out_dir / "case.duckdb"
     case = case or (beside if paths or beside.exists() else Path("case.duckdb"))
     if paths:
-        reading = ingest.options(source_name, mapping, timezone, verify, max_uncompressed)
-        ingest.read(paths, case, reading)
+        reading = read_options(source_name, mapping, timezone, verify, max_uncompressed)
+        read_logs(paths, case, reading)
     options: dict[str, Any] = {
         "only": only or (),
-        "parameters": ingest.pairs(parameter, "-p"),
+        "parameters": read_pairs(parameter, "-p"),
         "since": since,
         "until": until,
         "repos": repo or (),
@@ -107,16 +107,16 @@ def report(
         with summary.open("a", encoding="utf-8") as file:
             file.write(write_summary(made, passing))
     for error in made.errors.values():
-        say(str(error))
+        say(error, keep="\n")
     for sentence in passing:
         say(sentence)
-    out.print(Text(wording.visible(str(index))), soft_wrap=True)
+    show(index)
     if made.errors or passing:
         raise typer.Exit(1 if made.errors else 3)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def lab(
+@app.command("lab", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def open_lab(
     context: typer.Context,
     case: Annotated[Path, typer.Option(help="The case file.")] = Path("case.duckdb"),
     folder: Annotated[Path, typer.Option("--dir", help="Where the working copy goes.")] = Path(
@@ -127,5 +127,5 @@ def lab(
     from ciforensics.report import working_copy  # noqa: PLC0415 (Jupyter takes a second to import)
 
     for path in working_copy(case, folder):
-        say(f"{path}")
+        say(path)
     sys.exit(subprocess.call([sys.executable, "-m", "jupyterlab", str(folder), *context.args]))

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
-from ciforensics import wording
+from ciforensics.cli.console import show, show_table, write_json
 from ciforensics.errors import CiforensicsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from ciforensics.kits.golden.scan import BaseImage
     from ciforensics.kits.golden.totals import Totals
@@ -24,8 +21,8 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command()
-def resolve(
+@app.command("resolve")
+def resolve_images(
     references: Annotated[list[str], typer.Argument(metavar="IMAGE_REF...", help="E.g. golang:1.24.")],
     catalogue: Annotated[Path, typer.Option(help="Which images have a golden version: a YAML file.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object an image.")] = False,
@@ -36,20 +33,20 @@ def resolve(
     that very content, which is never the golden version.
     """
     from ciforensics.kits.golden.catalogue import read_catalogue  # noqa: PLC0415 (yaml)
-    from ciforensics.kits.golden.resolve import resolve as resolved  # noqa: PLC0415 (regex)
+    from ciforensics.kits.golden.resolve import resolve  # noqa: PLC0415 (regex)
 
     known = read_catalogue(catalogue)
-    found = [resolved(each, known).columns for each in references]
+    resolved = [resolve(each, known).columns for each in references]
     if as_json:
-        for each in found:
-            sys.stdout.write(json.dumps(each) + "\n")
+        for each in resolved:
+            write_json(each)
         return
     names = ("reference", "registry", "image", "image_tag", "served_by", "reason")
-    _table(names, ([each[name] for name in names] for each in found))
+    show_table(names, ([each[name] for name in names] for each in resolved))
 
 
-@app.command()
-def scan(
+@app.command("scan")
+def scan_dockerfiles(
     tree: Annotated[Path, typer.Argument(metavar="PATH", help="A folder of Dockerfiles, or one of them.")],
     catalogue: Annotated[
         Path | None, typer.Option(help="Which images have a golden version; without it none has.")
@@ -70,69 +67,56 @@ def scan(
     Names of stages are no images. Build arguments have their defaults; an image whose argument has none is
     unknown. Read are Dockerfile, Dockerfile.*, *.Dockerfile and Containerfile, in all folders.
     """
-    from ciforensics.kits.golden import scan as scanner  # noqa: PLC0415 (regex)
     from ciforensics.kits.golden.catalogue import read_catalogue  # noqa: PLC0415 (yaml)
+    from ciforensics.kits.golden.scan import BaseImage, Unread, json_line, scan  # noqa: PLC0415 (regex)
     from ciforensics.kits.golden.totals import totals  # noqa: PLC0415
 
     if repo is not None and (repo.count("/") != 1 or not all(repo.split("/"))):
         raise CiforensicsError(f"--repo {repo!r} is no repository.", hint="give OWNER/NAME, e.g. acme/web.")
     ts = datetime.now(UTC)
     known = read_catalogue(catalogue) if catalogue else None
-    everything = scanner.scan(tree, catalogue=known, ci_repo=repo, by_folder=by_folder)
+    scanned = scan(tree, catalogue=known, ci_repo=repo, by_folder=by_folder)
     if as_json:
-        for each in everything:
-            sys.stdout.write(scanner.json_line(each, ts) + "\n")
+        for each in scanned:
+            sys.stdout.write(json_line(each, ts) + "\n")
         return
-    found = list(everything)
-    _show([each for each in found if isinstance(each, scanner.BaseImage)])
-    for unread in found:
-        if isinstance(unread, scanner.Unread):
+    every = list(scanned)
+    _show_images([each for each in every if isinstance(each, BaseImage)])
+    for unread in every:
+        if isinstance(unread, Unread):
             place = f"{unread.ci_repo}: {unread.dockerfile}" if unread.ci_repo else unread.dockerfile
-            _say(f"{place}:{unread.line}: {unread.error}", style="red")
-    _say_totals(totals(found))
+            show(f"{place}:{unread.line}: {unread.error}", style="red")
+    _show_totals(totals(every))
 
 
-def _show(images: Sequence[BaseImage]) -> None:
+def _show_images(images: Sequence[BaseImage]) -> None:
     names = ("ci_repo", "dockerfile", "line", "stage", "instruction", "reference", "served_by", "reason")
     rows = [each.columns for each in images]
     shown = [name for name in names if any(row[name] is not None for row in rows)]
     if rows:
-        _table(shown, ([row[name] for name in shown] for row in rows))
+        show_table(shown, ([row[name] for name in shown] for row in rows))
 
 
-def _say_totals(counts: Totals) -> None:
-    _say(
+def _show_totals(counts: Totals) -> None:
+    show(
         f"{counts.dockerfiles:,} Dockerfiles read, {counts.unread:,} not; "
         f"{counts.images:,} images in FROM, stages and scratch aside"
     )
     if not counts.images:
         return
-    _say(
+    show(
         f"the mirror reaches {_share(counts.reached, counts.known)}: "
         f"golden {counts.golden:,}, cache {counts.cache:,}"
     )
-    _say(
+    show(
         f"past it go {counts.pinned:,} pinned by digest and {counts.elsewhere:,} from other registries; "
         f"{counts.unknown:,} are unknown"
     )
-    _say(f"Dockerfiles with a golden image: {_share(counts.with_golden, counts.dockerfiles)}")
+    show(f"Dockerfiles with a golden image: {_share(counts.with_golden, counts.dockerfiles)}")
     if counts.wanting:
         most = ", ".join(f"{name} {uses:,}" for name, uses in counts.wanting[:10])
-        _say(f"without a golden version, the most used first: {most}")
+        show(f"without a golden version, the most used first: {most}")
 
 
 def _share(part: int, whole: int) -> str:
     return f"{part:,} of {whole:,}" + (f" ({part / whole:.0%})" if whole else "")
-
-
-def _say(sentence: str, style: str = "") -> None:
-    Console(highlight=False).print(Text(wording.visible(sentence), style=style), soft_wrap=True)
-
-
-def _table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    from ciforensics.cli.console import show_table  # noqa: PLC0415
-
-    show_table(
-        list(names),
-        [["" if value is None else wording.visible(str(value)) for value in row] for row in rows],
-    )
