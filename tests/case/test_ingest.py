@@ -403,7 +403,7 @@ def test_naming_another_time_zone_reads_a_file_again(tmp_path: Path) -> None:
     ("options", "sentence"),
     [
         ({"source": "squidd"}, "There is no source 'squidd'"),
-        ({"mapping": {"tss": "When"}}, "there is no column 'tss'.\nHint: did you mean 'ts'"),
+        ({"mapping": {"tss": "When"}}, "there is no column 'tss'.\nHint: did you mean ts?"),
         ({"timezone": "Mars"}, "There is no time zone 'Mars'"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from ciforensics import contract, redact
 from ciforensics.case import load, store, unpack
 from ciforensics.case.files import FileReport, Files, How
-from ciforensics.errors import CiforensicsError
+from ciforensics.errors import CiforensicsError, suggest
 from ciforensics.tables import EVIDENCE
 
 if TYPE_CHECKING:
@@ -105,10 +104,9 @@ def _check(how: How) -> None:
     columns = {column.name for table in EVIDENCE for column in table.columns}
     for column in how.mapping or ():
         if column not in columns:
-            near = difflib.get_close_matches(column, columns, n=1) or ["ts"]
+            hint = suggest(column, columns, otherwise="ts is one.")
             raise CiforensicsError(
-                f"--map {column}=…: there is no column {column!r}.",
-                hint=f"did you mean {near[0]!r}? See `ciforensics sources`.",
+                f"--map {column}=…: there is no column {column!r}.", hint=f"{hint} See `ciforensics sources`."
             )
     if how.timezone is not None:
         try:

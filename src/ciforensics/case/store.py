@@ -7,7 +7,6 @@ old case as it was; writers queue on a lock file beside the case.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from filelock import FileLock, Timeout
 from ciforensics import views
 from ciforensics.errors import CiforensicsError
 from ciforensics.shipped import __version__
+from ciforensics.swap import swap_in
 from ciforensics.tables import STORED
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def writing(case: Path, *, waiting: Callable[[str], None] = lambda _: None) -> I
         with _opened(copy, case) as opened:
             yield opened
         if opened.changed:
-            _swap(copy, case)
+            swap_in(copy, case)
     finally:
         _clear(copy)
         lock.release()
@@ -213,18 +213,6 @@ def _opened(copy: Path, case: Path) -> Iterator[Copy]:
         yield opened
         if opened.changed:
             con.execute("CHECKPOINT")
-
-
-def _swap(copy: Path, case: Path) -> None:
-    """Puts the copy in the case's place so that a crash leaves one of the two, whole."""
-    with copy.open("rb+") as file:
-        os.fsync(file.fileno())
-    copy.replace(case)
-    folder = os.open(case.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _clear(copy: Path) -> None:

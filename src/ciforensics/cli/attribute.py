@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +9,7 @@ import typer
 
 from ciforensics.cli.console import show, spreadsheet_safe_frame
 from ciforensics.errors import CiforensicsError
+from ciforensics.swap import replacing
 from ciforensics.wording import tables
 
 if TYPE_CHECKING:
@@ -80,13 +79,8 @@ def _show(attribution: Attribution) -> None:
 def _write(frame: pl.DataFrame, path: Path) -> None:
     """Writes beside and swaps in, so that nobody finds half a file."""
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        try:
-            _WRITERS[path.suffix](frame, Path(name))
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        with replacing(path, private=True) as new:
+            _WRITERS[path.suffix](frame, new)
     except OSError as error:
         raise CiforensicsError(
             f"{path} cannot be written: {error.strerror or error}.", hint="give a folder that is there."

@@ -7,7 +7,6 @@ whole word, never inside quotes: the quotes come with it.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import json
 import pkgutil
@@ -23,7 +22,7 @@ import jinja2
 from pydantic import ValidationError
 
 import ciforensics.kits
-from ciforensics.errors import CiforensicsError
+from ciforensics.errors import CiforensicsError, suggest
 from ciforensics.kits.kinds import UNFIT
 from ciforensics.kits.kit import kind_of
 from ciforensics.shipped import __version__
@@ -143,9 +142,7 @@ def _refusal(kit: Kit, error: ValidationError) -> CiforensicsError:
 
 
 def _unknown(name: str, known: Iterable[str], what: str) -> CiforensicsError:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known) or 'none'}."
-    return CiforensicsError(f"{name!r} is no {what}.", hint=hint)
+    return CiforensicsError(f"{name!r} is no {what}.", hint=suggest(name, known))
 
 
 def rendered(kit: Kit, path: str, values: Mapping[str, Any]) -> str:

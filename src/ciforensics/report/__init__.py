@@ -6,7 +6,6 @@ the runs and says what changed, `index` puts it all on one page.
 
 from __future__ import annotations
 
-import difflib
 import shutil
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from papermill.parameterize import parameterize_notebook  # type: ignore[import-
 
 from ciforensics.case import connect
 from ciforensics.case.narrow import narrow, time_range
-from ciforensics.errors import CiforensicsError
+from ciforensics.errors import CiforensicsError, suggest
 from ciforensics.report import history, index, pages, runner
 from ciforensics.report.plan import make_plan
 from ciforensics.shipped import __version__, shipped
@@ -185,8 +184,7 @@ def known_repos(case: Path, repos: Sequence[str]) -> Sequence[str]:
         known = {repo for (repo,) in con.execute(named).fetchall() if repo}
     for repo in repos:
         if repo not in known:
-            near = difflib.get_close_matches(repo, known, n=1)
-            hint = f"did you mean {visible(near[0])}?" if near else f"the case names {len(known):,}."
+            hint = suggest(repo, map(visible, known), otherwise=f"the case names {len(known):,}.")
             raise CiforensicsError(f"No log of this case names the CI repository {repo}.", hint=hint)
     return repos
 

@@ -5,14 +5,13 @@ A notebook's name is its slug, which its metadata hold; the file is named after 
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import nbformat
 import papermill  # type: ignore[import-untyped]
 
-from ciforensics.errors import CiforensicsError
+from ciforensics.errors import CiforensicsError, suggest
 from ciforensics.wording import MARK
 
 if TYPE_CHECKING:
@@ -123,12 +122,9 @@ def _check_only(only: Sequence[str], tasks: Mapping[str, Task]) -> None:
         if name not in tasks:
             # Once it was the beginning of a file's name.
             meant = [slug for slug, task in tasks.items() if name and task.page.startswith(name)]
-            near = [] if meant else difflib.get_close_matches(name, tasks, n=1)
-            hint = f"there are {', '.join(tasks) or 'none'}."
+            hint = suggest(name, tasks)
             if meant:
                 hint = f"notebooks go by their names: write {' '.join(f'`--only {slug}`' for slug in meant)}."
-            elif near:
-                hint = f"did you mean {near[0]}?"
             raise CiforensicsError(f"No notebook is called {name}.", hint=hint)
 
 
@@ -139,13 +135,10 @@ def _no_parameter(
     known: Mapping[str, Mapping[str, object]],
 ) -> CiforensicsError:
     free = sorted({each for parameters in chosen for each in parameters} - {"case"})
-    near = difflib.get_close_matches(name, free, n=1)
-    hint = f"there are {', '.join(free) or 'none'}."
+    hint = suggest(name, free)
     if name in _SPLIT:
         now = {part: [slug for slug, takes in known.items() if part in takes] for part in _SPLIT[name]}
         hint = f"write {_listed([f'{p} ({_listed(slugs)})' for p, slugs in now.items() if slugs], 'or')}."
-    elif near:
-        hint = f"did you mean {near[0]}?"
     return CiforensicsError(f"No notebook that would run has a parameter {name}.", hint=hint)
 
 

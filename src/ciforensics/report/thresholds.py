@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ciforensics.errors import CiforensicsError
+from ciforensics.errors import CiforensicsError, suggest
 from ciforensics.show.findings import DEFINITIONS, WARNING
 
 if TYPE_CHECKING:
@@ -66,12 +65,7 @@ def read_threshold(given: str) -> Threshold:
     match = _GIVEN.fullmatch(given)
     name = match[1] if match else re.split(r"[<>=\s]", given.strip())[0]
     if name not in DEFINITIONS:
-        near = difflib.get_close_matches(name, [*DEFINITIONS, WARNING, CHANGED], n=1)
-        hint = (
-            f"did you mean {near[0]}?"
-            if near
-            else f"there are {', '.join((WARNING, CHANGED, *DEFINITIONS))}."
-        )
+        hint = suggest(name, (WARNING, CHANGED, *DEFINITIONS))
         raise CiforensicsError(f"No finding is called {name!r}.", hint=hint)
     unit = DEFINITIONS[name].unit
     limit = float(match[3]) / (100 if match[4] else 1) if match else 0

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,8 +28,10 @@ from ciforensics.share.columns import rename, rule
 from ciforensics.share.leaks import Leak, find_leaks
 from ciforensics.share.naming import Namer
 from ciforensics.share.pack import write_zip
+from ciforensics.swap import replacing
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     import duckdb
@@ -63,14 +63,8 @@ class Pseudonyms:
         writer.writerows(sorted(self.names.items()))
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(text.getvalue())
-            Path(made).replace(path)
-        except BaseException:
-            Path(made).unlink()
-            raise
+        with replacing(path, private=True) as new:
+            new.write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace")
 
 
 def pseudonymise(case: str | os.PathLike[str], out: str | os.PathLike[str], *, key: bytes) -> Pseudonyms:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ciforensics.swap import replacing
 
 if TYPE_CHECKING:
     import os
@@ -34,6 +35,7 @@ def write_zip(folder: str | os.PathLike[str], zip_file: str | os.PathLike[str]) 
         zip_file: the zip to write; replaced when the new one is complete.
 
     Example:
+        >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> _ = (folder / "index.html").write_text("<p>hello")
         >>> write_zip(folder, folder / ".report.zip")
@@ -42,12 +44,9 @@ def write_zip(folder: str | os.PathLike[str], zip_file: str | os.PathLike[str]) 
     """
     folder, zip_file = Path(folder), Path(zip_file)
     files = [path for path in shared_files(folder) if path.resolve() != zip_file.resolve()]
-    with tempfile.TemporaryDirectory(dir=zip_file.parent, prefix=".packing-") as scratch:
-        made = Path(scratch) / "zip"
-        with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as packed:
-            for path in files:
-                entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _LONG_AGO)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                entry.external_attr = 0o644 << 16
-                packed.writestr(entry, path.read_bytes())
-        made.replace(zip_file)
+    with replacing(zip_file) as new, zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED) as packed:
+        for path in files:
+            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _LONG_AGO)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            packed.writestr(entry, path.read_bytes())

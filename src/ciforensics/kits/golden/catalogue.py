@@ -20,14 +20,13 @@ credentials:
 
 from __future__ import annotations
 
-import difflib
 import reprlib
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ciforensics.errors import CiforensicsError
+from ciforensics.errors import CiforensicsError, suggest
 from ciforensics.kits.kinds import UNFIT, choice, text_like
 
 if TYPE_CHECKING:
@@ -252,9 +251,7 @@ def _refusal(model: type[_Entries], error: ValidationError, at: str) -> Ciforens
     entries = list((_MAPPINGS[inside[0]] if inside and inside[0] in _MAPPINGS else model).model_fields)
     if kind in _UNKNOWN:
         name = loc[-1] if loc else value
-        near = difflib.get_close_matches(str(name), entries, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(entries)}."
-        return CiforensicsError(f"{where}: {_shown(name)} is no entry.", hint=hint)
+        return CiforensicsError(f"{where}: {_shown(name)} is no entry.", hint=suggest(str(name), entries))
     if kind == "missing":
         names = [
             str(each["loc"][-1]) for each in wrong if each["type"] == kind and each["loc"][:-1] == inside
