@@ -60,7 +60,7 @@ found.write_parquet(sys.argv[2])
 BASELINES = {
     NEAREST: """
         WITH nearest AS (
-            SELECT second, arg_min(build_id, (lag_s, -build_id)) AS build_id
+            SELECT second, arg_min(build_id, (after_start_s, -build_id)) AS build_id
             FROM build_candidates()
             GROUP BY second
         )

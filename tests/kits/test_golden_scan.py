@@ -216,7 +216,7 @@ def test_what_a_scan_writes_is_ingested_without_an_option(tree: Path) -> None:
     (tree.parent / "scan.log").write_text(lines)
     [report] = ci.ingest([tree.parent / "scan.log"], case=tree.parent / "case.duckdb")
     assert (report.source, report.rows, report.rejected) == ("dockerfile_scan", 5, 1)
-    reach = "SELECT ci_repo, images, golden, cache, pinned, mirror_share FROM mirror_reach"
+    reach = "SELECT ci_repo, images, golden_images, cached_images, pinned, mirror_share FROM mirror_reach"
     with ci.connect(tree.parent / "case.duckdb") as con:
         assert con.execute(reach).fetchall() == [
             ("acme/pinned", 1, 0, 0, 1, 0.0),

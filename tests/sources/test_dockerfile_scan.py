@@ -120,12 +120,12 @@ def test_the_sample_tells_who_pins_and_who_builds_on_golden_images() -> None:
     with ci.connect() as con:
         reach = "SELECT ci_repo FROM mirror_reach WHERE {} ORDER BY ci_repo"
         assert con.execute(reach.format("pinned > 0")).fetchall() == [("acme/payments",)]
-        assert con.execute(reach.format("golden > 0")).fetchall() == [
+        assert con.execute(reach.format("golden_images > 0")).fetchall() == [
             ("acme/billing",),
             ("acme/ledger",),
             ("acme/orders",),
         ]
-        assert con.execute(reach.format("unknown > 0")).fetchall() == [("acme/docs",)]
+        assert con.execute(reach.format("unknown_images > 0")).fetchall() == [("acme/docs",)]
         assert con.execute("SELECT reason FROM rejected WHERE source = 'dockerfile_scan'").fetchall() == [
             ("unknown instruction: {%",)
         ]

@@ -224,7 +224,7 @@ def test_a_container_lives_from_create_to_its_last_die_and_says_how_it_ended(cas
     killed = event(39, "kill", "c" * 64, "container", attributes={"signal": "9"})
     lines = container(10, 12, 0) + container(20, 30, 137, "b") + oom + container(30, 40, 137, "c") + killed
     con = case(events=lines + event(50, "exec_die", "a" * 64, "container", attributes={"exitCode": "5"}))
-    query = "SELECT life_s, exit_code, out_of_memory, stopped FROM containers ORDER BY created_at"
+    query = "SELECT life_s, exit_code, ran_out_of_memory, was_stopped FROM containers ORDER BY created_at"
     ends = [(2.0, 0, False, False), (10.0, 137, True, False), (10.0, 137, False, True)]
     assert con.sql(query).fetchall() == ends
     query = "SELECT exit_code, ended, out_of_memory, stopped FROM docker_exits ORDER BY exit_code"

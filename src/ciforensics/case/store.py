@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Grows when a table changes; a case with a greater one was written by a newer ciforensics."""
 
+_META = {
+    "schema_version": "grows when a table changes",
+    "version": "version of ciforensics that made the views",
+    "made_of": "hash of the tables, views and comments that the case was made with",
+    "views": "the views and macros that ciforensics made: what else is there is somebody's own",
+}
+
 _WRITING = {
     "memory_limit": "1GB",
     # DuckDB's default writes for version 0.10; since 1.3 text is written in two thirds of the time.
@@ -100,7 +107,7 @@ def _is_current(con: duckdb.DuckDBPyConnection, path: Path) -> bool:
 
 def _made_of() -> str:
     """A hash of all that `refresh` puts into a case: an edited view makes it another."""
-    texts = [*(question.text for question in views.questions()), *map(repr, STORED)]
+    texts = [*views.texts(), *map(repr, STORED)]
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
@@ -123,6 +130,8 @@ def refresh(con: duckdb.DuckDBPyConnection) -> None:
             typed = ", ".join(f'"{column.name}" {column.type}' for column in columns)
             con.execute(f"CREATE TABLE IF NOT EXISTS {name} ({typed})")
     views.install(con)
+    for name, meaning in _META.items():
+        con.execute(f"COMMENT ON COLUMN store.meta.{name} IS {literal(meaning)}")
     for table in STORED:
         for name, columns in ({table.name: table.columns} | table.stored).items():
             kind = "VIEW" if name == table.name and table.apart else "TABLE"

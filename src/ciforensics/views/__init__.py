@@ -5,7 +5,8 @@ statements. A table macro has a default for every parameter, and a view of the s
 both `FROM unauthorized` and `FROM unauthorized(p_answer_within_s := 5)` work. A macro that gives a value
 (`is_chosen`) is for their conditions.
 
-`parameters.toml` says what a parameter means, in notebooks, in Python and on the command line too.
+`parameters.toml` says what a parameter means, in notebooks, in Python and on the command line too;
+`columns.toml` what a column means, where `tables` does not.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from dataclasses import dataclass
 from functools import cache
 from graphlib import TopologicalSorter
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ciforensics.tables import TABLES
 
 if TYPE_CHECKING:
     import duckdb
@@ -54,8 +57,32 @@ def parameters() -> dict[str, Parameter]:
         >>> parameters()["build_window_s"].default
         320
     """
-    text = resources.files(__name__).joinpath("parameters.toml").read_text(encoding="utf-8")
-    return {name: Parameter(name, **what) for name, what in tomllib.loads(text).items()}
+    return {name: Parameter(name, **what) for name, what in _read("parameters.toml").items()}
+
+
+@cache
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads(resources.files(__name__).joinpath(name).read_text(encoding="utf-8"))
+
+
+def meaning(view: str, column: str) -> str:
+    """What a column of a view means; empty: nothing says so.
+
+    Example:
+        >>> meaning("unauthorized", "paid_ts")
+        'when the answer came that made the 401 a challenge, UTC'
+        >>> meaning("builds", "run_id")
+        "the workflow run's number (OpenTelemetry: cicd.pipeline.run.id)"
+    """
+    columns = _read("columns.toml")
+    own: dict[str, str] = columns["of"].get(view, {})
+    return own.get(column) or columns["every"].get(column) or _carried().get(column, "")
+
+
+@cache
+def _carried() -> dict[str, str]:
+    """What columns mean that views carry through from tables."""
+    return {column.name: column.comment for table in TABLES.values() for column in table.columns}
 
 
 @dataclass(frozen=True)
@@ -116,17 +143,34 @@ def questions() -> tuple[Question, ...]:
     return tuple(all_questions[name] for name in TopologicalSorter(reads).static_order())
 
 
+def texts() -> tuple[str, ...]:
+    """All that `install` goes by: another text makes another case."""
+    return *(question.text for question in questions()), repr(_read("columns.toml"))
+
+
 def install(con: duckdb.DuckDBPyConnection) -> None:
-    """(Re)creates every view and macro of the case, and says in their comments what they answer.
+    """(Re)creates every view and macro of the case, with what they answer and what columns mean as comments.
 
     Args:
         con: a connection to a case that has its tables (`ciforensics.tables`, schema `store`), open to write.
     """
     for question in questions():
         con.execute(question.text)
-        comment = question.comment.replace("'", "''")
         for kind, name in question.objects:
             if kind == "MACRO TABLE":
                 con.execute(f"CREATE OR REPLACE VIEW {name} AS FROM {name}()")
-                con.execute(f"COMMENT ON VIEW {name} IS '{comment}'")
-            con.execute(f"COMMENT ON {kind} {name} IS '{comment}'")
+                con.execute(f"COMMENT ON VIEW {name} IS {_literal(question.comment)}")
+            con.execute(f"COMMENT ON {kind} {name} IS {_literal(question.comment)}")
+    views = {name for question in questions() for kind, name in question.objects if kind != "MACRO"}
+    columns = con.execute("""
+        SELECT table_name, column_name FROM duckdb_columns()
+        WHERE database_name = current_database() AND schema_name = current_schema()
+    """).fetchall()
+    for view, column in columns:
+        if view in views and view not in TABLES and (said := meaning(view, column)):
+            con.execute(f'COMMENT ON COLUMN {view}."{column}" IS {_literal(said)}')
+
+
+def _literal(text: str) -> str:
+    """Text as SQL writes it: comments take no bound values."""
+    return "'" + text.replace("'", "''") + "'"

@@ -83,7 +83,10 @@ def nearby(con: duckdb.DuckDBPyConnection, **macro: Any) -> list[tuple[Any, ...]
     """Run and lag of each candidate build."""
     given = ", ".join(f"p_{name} := {value}" for name, value in macro.items())
     return con.sql(
-        f"SELECT run_id, lag_s FROM build_candidates({given}) JOIN builds USING (build_id) ORDER BY ALL DESC"
+        f"""
+        SELECT run_id, after_start_s FROM build_candidates({given}) JOIN builds USING (build_id)
+        ORDER BY ALL DESC
+        """
     ).fetchall()
 
 

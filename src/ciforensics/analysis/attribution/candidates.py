@@ -129,7 +129,7 @@ def gather(
     )
     # Not by con.sql(): with parameters it takes every value through Python, 3 s for 2 M rows.
     by_second = con.execute(
-        "SELECT second, build_id::INTEGER AS build_id, lag_s::INTEGER AS lag_s FROM build_candidates("
+        "SELECT second, build_id::INTEGER AS build_id, after_start_s::INTEGER AS lag_s FROM build_candidates("
         "p_build_window_s := $1, p_offset_s := $2, p_observer := $3, p_fetches := $4) "
         "ORDER BY second, build_id",
         [build_window_s, offset_s, observer, fetches],

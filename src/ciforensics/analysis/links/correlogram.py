@@ -44,12 +44,12 @@ class Events:
     def of(cls, found: pl.DataFrame, event: str) -> Events:
         """The commonest kinds are enough."""
         some = found.filter(pl.col("event") == event)
-        kinds = some.group_by("kind").len().sort("len", "kind", descending=True)
+        kinds = some.group_by("kind_hash").len().sort("len", "kind_hash", descending=True)
         kinds = kinds.head(_MOST_KINDS[event])
-        some = some.join(kinds.select("kind", code=pl.int_range(pl.len())), on="kind").sort(
-            "at_s", "code", "repo", nulls_last=True
+        some = some.join(kinds.select("kind_hash", code=pl.int_range(pl.len())), on="kind_hash").sort(
+            "second", "code", "repo_hash", nulls_last=True
         )
-        return cls(some["at_s"].to_numpy(), some["code"].to_numpy(), some["repo"].to_numpy())
+        return cls(some["second"].to_numpy(), some["code"].to_numpy(), some["repo_hash"].to_numpy())
 
 
 def bulk_lag(at: Ints, built_at: Ints) -> int | None:

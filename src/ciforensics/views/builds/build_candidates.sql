@@ -1,6 +1,6 @@
 -- Which builds could have sent a 401?
 -- For each second with 401s (with `p_fetches`, with git requests too), the builds (see `builds`) that had started up to `p_build_window_s` before it and were
--- not known to be over, and the `lag_s` from their start; all in whole seconds. `p_offset_s`: by so much is the
+-- not known to be over, and the `after_start_s` from their start; all in whole seconds. `p_offset_s`: by so much is the
 -- observer's clock ahead of the builds'.
 CREATE OR REPLACE MACRO build_candidates(p_build_window_s := 320, p_offset_s := NULL, p_observer := NULL, p_fetches := false) AS TABLE
 WITH seconds AS (
@@ -20,7 +20,7 @@ stretches AS (
     FROM spans AS b
     CROSS JOIN (VALUES (0), (1)) AS s(next_one)
 )
-SELECT s.second, b.build_id, s.second - b.from_s AS lag_s
+SELECT s.second, b.build_id, s.second - b.from_s AS after_start_s
 FROM seconds AS s
 JOIN stretches AS b ON b.stretch = s.second // greatest(1, ceil(p_build_window_s)::BIGINT)
     AND s.second >= b.from_s AND s.second <= b.last_s;

@@ -5,10 +5,10 @@ CREATE OR REPLACE MACRO nearest_builds(p_build_window_s := 320, p_offset_s := NU
 WITH nearest AS (
     SELECT second, build_id, 1 / count(*) OVER (PARTITION BY second) AS part
     FROM (
-        SELECT second, build_id, lag_s, min(lag_s) OVER (PARTITION BY second) AS least
+        SELECT second, build_id, after_start_s, min(after_start_s) OVER (PARTITION BY second) AS least
         FROM build_candidates(p_build_window_s := p_build_window_s, p_offset_s := p_offset_s, p_observer := p_observer)
     ) AS near
-    WHERE lag_s = least
+    WHERE after_start_s = least
 ),
 asked AS (
     SELECT unix_seconds(ts) AS second, count(*) AS requests

@@ -1,6 +1,6 @@
 -- How long did each container live, and how did it end?
 -- A row for each container that docker's events name, however many streamers logged it. `life_s`: from create to its
--- last die; NULL where the log lacks one of them. `stopped`: docker was asked to stop or kill it. Whose it is: NULL
+-- last die; NULL where the log lacks one of them. `was_stopped`: docker was asked to stop or kill it. Whose it is: NULL
 -- where the events of one container name several runs, as on a daemon that jobs share.
 CREATE OR REPLACE VIEW containers AS
 SELECT
@@ -13,8 +13,8 @@ FROM (
         min(ts) FILTER (WHERE action = 'start') AS started_at,
         max(ts) FILTER (WHERE action IN ('die', 'died')) AS died_at,
         max_by(exit_code, ts) FILTER (WHERE action IN ('die', 'died')) AS exit_code,
-        count(*) FILTER (WHERE action = 'oom') > 0 AS out_of_memory,
-        count(*) FILTER (WHERE action IN ('kill', 'stop')) > 0 AS stopped,
+        count(*) FILTER (WHERE action = 'oom') > 0 AS ran_out_of_memory,
+        count(*) FILTER (WHERE action IN ('kill', 'stop')) > 0 AS was_stopped,
         CASE WHEN min(ci_repo) = max(ci_repo) THEN min(ci_repo) END AS ci_repo,
         CASE WHEN min(workflow) = max(workflow) THEN min(workflow) END AS workflow,
         CASE WHEN min(job) = max(job) THEN min(job) END AS job,

@@ -21,7 +21,7 @@ FROM (
     SELECT what, exit_code, count(*) AS ended, count(*) FILTER (WHERE out_of_memory) AS out_of_memory,
         count(*) FILTER (WHERE stopped) AS stopped
     FROM (
-        SELECT 'container' AS what, exit_code, ci_repo, out_of_memory, stopped FROM containers
+        SELECT 'container' AS what, exit_code, ci_repo, ran_out_of_memory AS out_of_memory, was_stopped AS stopped FROM containers
         UNION ALL
         SELECT 'docker ' || command, exit_code, ci_repo, false, false FROM invocations
     ) AS each_end

@@ -14,7 +14,7 @@ FROM (
     FROM pull_outcomes(p_pull_within_s := p_pull_within_s, p_repos := p_repos)
 ) AS told
 CROSS JOIN (
-    SELECT count(created_at) AS containers, count(*) FILTER (WHERE out_of_memory) AS out_of_memory
+    SELECT count(created_at) AS containers, count(*) FILTER (WHERE ran_out_of_memory) AS out_of_memory
     FROM containers
     WHERE is_chosen(p_repos, ci_repo)
 ) AS made

@@ -23,7 +23,7 @@ FROM (
     GROUP BY ci_repo, workflow, run_id
     UNION ALL
     SELECT ci_repo, workflow, run_id, NULL, NULL, 0, count(created_at), coalesce(sum(life_s), 0),
-        count(*) FILTER (WHERE out_of_memory)
+        count(*) FILTER (WHERE ran_out_of_memory)
     FROM containers
     GROUP BY ci_repo, workflow, run_id
 ) AS each_log

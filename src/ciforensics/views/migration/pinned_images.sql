@@ -19,9 +19,9 @@ named AS (
         AND (e.type = 'image' AND e.action = 'pull'
             OR e.type = 'container' AND e.action = 'create' AND e.image_digest IS NOT NULL)
 )
-SELECT 'dockerfile_scan' AS source, ci_repo, CAST(NULL AS VARCHAR) AS workflow, images - unknown AS images, pinned, elsewhere
+SELECT 'dockerfile_scan' AS source, ci_repo, CAST(NULL AS VARCHAR) AS workflow, images - unknown_images AS images, pinned, elsewhere
 FROM mirror_reach
-WHERE ci_repo IS NOT NULL AND images > unknown
+WHERE ci_repo IS NOT NULL AND images > unknown_images
 UNION ALL
 SELECT 'docker_events', ci_repo, workflow, count(*), count(image_digest), 0
 FROM named
