@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from ciforensics.analysis.attribution.candidates import RUN, Candidates, gather, with_names
-from ciforensics.analysis.attribution.fit import fit_model
+from ciforensics.analysis.attribution.em import fit_model
 from ciforensics.analysis.attribution.periods import follow_changes
 from ciforensics.analysis.links.basis import EXACT, Basis
 from ciforensics.analysis.links.clocks import find_offsets
@@ -213,12 +213,12 @@ class Attribution:
 
     @property
     def _by_model(self) -> pl.DataFrame:
-        edge, problem = self.fit.edge, self.candidates.problem
+        edge, problem = self.fit.posterior.edge, self.candidates.problem
         found = pl.DataFrame(
             {
-                "request": problem.edge_request[edge],
-                "run": self.candidates.builds["run"].to_numpy()[problem.edge_build[edge]],
-                "probability": self.fit.probability,
+                "request": problem.edges.request[edge],
+                "run": self.candidates.builds["run"].to_numpy()[problem.edges.build[edge]],
+                "probability": self.fit.posterior.probability,
             }
         ).filter(_P > 1e-6)
         by_run = found.group_by("request", "run").agg(_P.sum())
@@ -234,7 +234,7 @@ class Attribution:
             "request",
             *(pl.lit(None, pl.String).alias(column) for column in RUN),
             basis=pl.lit(Basis.UNATTRIBUTED),
-            probability=pl.Series(self.fit.unexplained),
+            probability=pl.Series(self.fit.posterior.unexplained),
         )
 
     @cached_property

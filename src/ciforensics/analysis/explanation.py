@@ -290,8 +290,11 @@ def _clues(*rows: tuple[str, float | None, str]) -> pl.DataFrame:
 def _askers(candidates: Candidates, fit: Fit, url: str | None) -> str:
     """How many of the workflows ask a URL."""
     shards = candidates.requests.filter(pl.col("url").eq_missing(pl.lit(url)))["shard"].unique().to_numpy()
-    asks = np.isin(fit.shard, shards) & (fit.requests >= _ASKS)
-    asking, known = candidates.tasks["name"][fit.task[asks]].n_unique(), candidates.tasks["name"].n_unique()
+    asks = np.isin(fit.pairs.shard, shards) & (fit.pairs.requests >= _ASKS)
+    asking, known = (
+        candidates.tasks["name"][fit.pairs.task[asks]].n_unique(),
+        candidates.tasks["name"].n_unique(),
+    )
     return f"{asking:,} of {known:,} workflows do"
 
 

@@ -1,8 +1,6 @@
 """Who sent a 401, as one would know it who knew every rate and delay: no method can do better.
 
-The builds' requests and the background are superposed Poisson processes: of all that could have sent a
-request at that second, each has the share that its rate has in the sum of all rates (Kingman, Poisson
-Processes, 1993).
+The formula is the model's own (`analysis.attribution.clues`); what goes into it is the truth.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtr
 
+from ciforensics.analysis.attribution.clues import Clue, Habits, Seen, multiply, share_out, weigh_clues
 from ciforensics.fleet.logs import WAY_S
 from ciforensics.fleet.model import CACHE_SIGMA, CACHES, FLAT, HOUR, SIGMA
 
@@ -51,15 +50,15 @@ def posterior(
     started = builds.partition_by("ci_repo", "workflow", "job", as_dict=True)
     known = ["asked", "outcome"] if with_outcome else ["asked"]
     senders: defaultdict[tuple[Any, ...], list[_Sender]] = defaultdict(list)
-    for flow in parameters["workflows"]:
-        own = started.get((flow["ci_repo"], flow["workflow"], flow["job"]), builds.clear())
-        for sent in flow["requests"]:
+    for workflow in parameters["workflows"]:
+        own = started.get((workflow["ci_repo"], workflow["workflow"], workflow["job"]), builds.clear())
+        for sent in workflow["requests"]:
             senders[tuple(sent[name] for name in known)].append(
                 _Sender(
                     own["second"].to_numpy(),
                     own["build"].to_numpy(),
                     sent["chance"],
-                    flow["builds_per_hour_without_wrapper"],
+                    workflow["builds_per_hour_without_wrapper"],
                     *_delay_chances(sent["median_s"], parameters["delays"], parameters["offset"]),
                 )
             )
@@ -67,13 +66,13 @@ def posterior(
     for other in parameters["background"]:
         between = (hour * HOUR + parameters["offset"] for hour in other["between_hours"])
         others[tuple(other[name] for name in known)].append((other["per_hour"], *between))
-    found = [
+    weighed = [
         _weighed(chunk, senders[clues], others[clues])
         for clues, some in requests.partition_by(known, as_dict=True).items()
         for chunk in some.iter_slices(CHUNK)
     ]
     names = builds.select("build", "ci_repo", "workflow", "run_id")
-    return pl.concat(found).join(names, on="build", how="left").drop("build")
+    return pl.concat(weighed).join(names, on="build", how="left").drop("build")
 
 
 @dataclass(frozen=True)
@@ -93,28 +92,40 @@ def _weighed(
 ) -> pl.DataFrame:
     """`line_no, build, probability` of requests that all of these could have sent, or build -1 for nobody."""
     seconds = requests["second"].to_numpy()
-    nobody = np.full(len(seconds), np.finfo(float).tiny)  # what nothing explains, no build sent
+    background = np.full(len(seconds), np.finfo(float).tiny)  # what nothing explains, no build sent
     for per_hour, begin, end in others:
-        nobody += np.where((begin <= seconds) & (seconds < end), per_hour / HOUR, 0)
-    pairs = [(np.arange(len(seconds)), np.full(len(seconds), -1), nobody)]
-    for one in senders:
-        nobody += one.per_hour_without_wrapper * one.chance / HOUR
+        background += np.where((begin <= seconds) & (seconds < end), per_hour / HOUR, 0)
+    background += sum(one.per_hour_without_wrapper * one.chance for one in senders) / HOUR
+    edges = [(np.zeros(0, dtype=np.int64),) * 4]
+    for nth, one in enumerate(senders):
         low = np.searchsorted(one.starts, seconds - one.first - len(one.chances), side="right")
         high = np.searchsorted(one.starts, seconds - one.first, side="right")
         request = np.repeat(np.arange(len(seconds)), high - low)
-        build = np.arange(len(request)) - np.repeat(np.cumsum(high - low) - high, high - low)
-        weight = one.chance * one.chances[seconds[request] - one.starts[build] - one.first]
-        pairs.append((request, one.builds[build], weight))
-    request, build, weight = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-    probability = weight / np.bincount(request, weight)[request]
-    kept = probability > NEGLIGIBLE
-    return pl.DataFrame(
+        place = np.arange(len(request)) - np.repeat(np.cumsum(high - low) - high, high - low)
+        delay = seconds[request] - one.starts[place] - one.first
+        edges.append((request, one.builds[place], np.full(len(request), nth), delay))
+    request, build, sender, delay = (np.concatenate(parts) for parts in zip(*edges, strict=True))
+    outcome = np.zeros(len(request), dtype=np.int64)  # all of these senders send what was asked
+    seen = Seen(sender, outcome, bin=delay, factor=np.zeros(0))
+    sent = multiply(weigh_clues(_habits(senders), seen)) if senders else np.zeros(0)
+    probability, intensity = share_out(sent, request, background)
+    rows = pl.DataFrame(
         {
-            "line_no": requests["line_no"].to_numpy()[request[kept]],
-            "build": build[kept],
-            "probability": probability[kept],
+            "request": np.concatenate([request, np.arange(len(seconds))]),
+            "build": np.concatenate([build, np.full(len(seconds), -1)]),
+            "probability": np.concatenate([probability, background / intensity]),
         }
     )
+    kept = rows.filter(pl.col("probability") > NEGLIGIBLE)
+    return kept.select(requests["line_no"][kept["request"]], "build", "probability")
+
+
+def _habits(senders: list[_Sender]) -> Habits:
+    delays = np.zeros((len(senders), max(len(one.chances) for one in senders)))
+    for row, one in zip(delays, senders, strict=True):
+        row[: len(one.chances)] = one.chances
+    sends = {Clue.ACTIVITY: np.array([one.chance for one in senders])}
+    return Habits(sends, outcomes=np.ones((len(senders), 1)), delays=delays)
 
 
 def _delay_chances(median: float, delays: str, offset: float) -> tuple[int, Floats]:

@@ -11,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ciforensics.analysis.attribution import delays
-from ciforensics.analysis.attribution.fit import Fit, fit_model
+from ciforensics.analysis.attribution.em import fit_model
+from ciforensics.analysis.attribution.problem import Builds, Edges, Pairs, Problem, Requests
 from ciforensics.analysis.attribution.rates import SpikeAndSlab, shrink
-from ciforensics.analysis.attribution.steps import Pairs, Problem, blocks
+from ciforensics.analysis.attribution.steps import cut_batches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ciforensics.analysis.attribution.fit import Fit
 
 DAY = 24 * 3600
 
@@ -35,22 +38,23 @@ def problem(
     seconds, shards, outcomes = np.array(asked).T
     request, build, lag = np.array(edges, dtype=np.int32).reshape(-1, 3).T
     return Problem(
-        shard=shards.astype(np.int32),
-        outcome=outcomes.astype(np.int8),
-        hour=(seconds // 3600).astype(np.int32),
-        pinned=np.zeros(len(asked), dtype=bool),
-        weight=np.ones(len(asked)),
-        edge_request=request,
-        edge_build=build,
-        edge_lag=lag,
-        edge_factor=np.zeros(0, dtype=np.float32),
-        task=np.array([task for _, task in builds], dtype=np.int32),
-        exposure=np.ones(len(builds)),
-        life=np.full(len(builds), build_window_s, dtype=np.int32),
+        requests=Requests(
+            shard=shards.astype(np.int32),
+            outcome=outcomes.astype(np.int8),
+            hour=(seconds // 3600).astype(np.int32),
+            pinned=np.zeros(len(asked), dtype=bool),
+            weight=np.ones(len(asked)),
+            n_shards=int(shards.max()) + 1,
+            n_outcomes=int(outcomes.max()) + 1,
+        ),
+        builds=Builds(
+            task=np.array([task for _, task in builds], dtype=np.int32),
+            exposure=np.ones(len(builds)),
+            life=np.full(len(builds), build_window_s, dtype=np.int32),
+            n_tasks=max(task for _, task in builds) + 1,
+        ),
+        edges=Edges(request, build, lag, factor=np.zeros(0, dtype=np.float32)),
         hours=np.full(24, 3600.0),
-        n_shards=int(shards.max()) + 1,
-        n_outcomes=int(outcomes.max()) + 1,
-        n_tasks=max(task for _, task in builds) + 1,
         bins=delays.Bins.up_to(build_window_s),
     )
 
@@ -72,7 +76,7 @@ def fleet(seed: int = 1, tasks: int = 6, per_task: int = 60) -> Problem:
 def rates(found: Fit) -> dict[tuple[int, int], float]:
     return {
         (int(task), int(shard)): float(rate)
-        for task, shard, rate in zip(found.task, found.shard, found.rate, strict=True)
+        for task, shard, rate in zip(found.pairs.task, found.pairs.shard, found.pairs.rate, strict=True)
         if rate > 0.02
     }
 
@@ -87,45 +91,43 @@ def test_rates_of_pairs_that_are_real_are_found_and_no_others() -> None:
 def test_what_no_build_explains_is_left_to_the_background() -> None:
     made = fleet()
     found = fit_model(made)
-    assert found.unexplained[made.shard == 0].sum() == pytest.approx(40, abs=12)
-    assert found.unexplained[made.shard != 0].sum() < 12
+    assert found.posterior.unexplained[made.requests.shard == 0].sum() == pytest.approx(40, abs=12)
+    assert found.posterior.unexplained[made.requests.shard != 0].sum() < 12
 
 
 def test_probabilities_of_a_request_sum_to_one() -> None:
     made = fleet()
     found = fit_model(made)
-    total = found.unexplained + np.bincount(made.edge_request[found.edge], found.probability, len(made.shard))
-    assert total == pytest.approx(np.ones(len(made.shard)))
+    total = found.posterior.unexplained + np.bincount(
+        made.edges.request[found.posterior.edge], found.posterior.probability, len(made.requests.shard)
+    )
+    assert total == pytest.approx(np.ones(len(made.requests.shard)))
 
 
 def test_a_key_teaches_and_is_never_overruled() -> None:
     made = fleet()
-    build = made.edge_build[0]
-    pinned = np.zeros(len(made.shard), dtype=bool)
-    pinned[made.edge_request[0]] = True
-    keep = ~pinned[made.edge_request] | (made.edge_build == build)
-    told = replace(
-        made,
-        pinned=pinned,
-        edge_request=made.edge_request[keep],
-        edge_build=made.edge_build[keep],
-        edge_lag=made.edge_lag[keep],
-    )
+    build = made.edges.build[0]
+    pinned = np.zeros(len(made.requests.shard), dtype=bool)
+    pinned[made.edges.request[0]] = True
+    keep = ~pinned[made.edges.request] | (made.edges.build == build)
+    told = replace(made, requests=replace(made.requests, pinned=pinned), edges=made.edges.only(keep))
     found = fit_model(told)
-    of_it = told.edge_request[found.edge] == made.edge_request[0]
-    assert found.probability[of_it].sum() == pytest.approx(1.0)
-    assert set(told.edge_build[found.edge[of_it]]) == {build}
+    of_it = told.edges.request[found.posterior.edge] == made.edges.request[0]
+    assert found.posterior.probability[of_it].sum() == pytest.approx(1.0)
+    assert set(told.edges.build[found.posterior.edge[of_it]]) == {build}
 
 
 def test_evidence_of_where_a_build_ran_moves_its_requests() -> None:
     made = fleet()
     found = fit_model(made)
-    close = int(np.argmax((found.probability > 0.3) & (found.probability < 0.7)))
-    edge = found.edge[close]
-    factor = np.ones(len(made.edge_request), dtype=np.float32)
+    close = int(np.argmax((found.posterior.probability > 0.3) & (found.posterior.probability < 0.7)))
+    edge = found.posterior.edge[close]
+    factor = np.ones(len(made.edges.request), dtype=np.float32)
     factor[edge] = 100
-    moved = fit_model(replace(made, edge_factor=factor))
-    assert moved.probability[moved.edge == edge] > max(0.9, float(found.probability[close]))
+    moved = fit_model(replace(made, edges=replace(made.edges, factor=factor)))
+    assert moved.posterior.probability[moved.posterior.edge == edge] > max(
+        0.9, float(found.posterior.probability[close])
+    )
 
 
 def test_a_fit_goes_on_from_another_and_stays_there() -> None:
@@ -133,15 +135,15 @@ def test_a_fit_goes_on_from_another_and_stays_there() -> None:
     first = fit_model(made)
     again = fit_model(made, start=first)
     assert rates(again).keys() == rates(first).keys()
-    assert again.unexplained == pytest.approx(first.unexplained, abs=0.05)
+    assert again.posterior.unexplained == pytest.approx(first.posterior.unexplained, abs=0.05)
 
 
-def test_shards_in_blocks_of_their_own_add_up_to_all_edges() -> None:
+def test_shards_in_batches_of_their_own_add_up_to_all_edges() -> None:
     made = fleet()
     pairs = Pairs.of(made)
     active = np.ones(len(pairs.task), dtype=bool)
-    found = blocks(made, pairs, active)
-    assert np.concatenate([block.edge for block in found]).tolist() == list(range(len(made.edge_request)))
+    batches = cut_batches(made, pairs, active)
+    assert np.concatenate([batch.edge for batch in batches]).tolist() == list(range(len(made.edges.request)))
 
 
 def test_builds_that_were_over_early_say_nothing_of_what_comes_late() -> None:
@@ -152,16 +154,8 @@ def test_builds_that_were_over_early_say_nothing_of_what_comes_late() -> None:
     asked = [(int(second), 0, 0) for second in (starts + lags)[lags <= lives]]
     asked += [(int(second), 0, 0) for second in rng.integers(0, DAY, 60)]
     made = problem(asked, [(int(start), 0) for start in starts])
-    alive = made.edge_lag <= lives[made.edge_build]
-    found = fit_model(
-        replace(
-            made,
-            life=lives,
-            edge_request=made.edge_request[alive],
-            edge_build=made.edge_build[alive],
-            edge_lag=made.edge_lag[alive],
-        )
-    )
+    alive = made.edges.lag <= lives[made.edges.build]
+    found = fit_model(replace(made, builds=replace(made.builds, life=lives), edges=made.edges.only(alive)))
     assert rates(found) == {(0, 0): pytest.approx(1.0, abs=0.06)}
     soon, late = (found.delays.by_pair[0, made.bins.of_second[lag]] for lag in (25, 100))
     assert late == pytest.approx(soon, rel=0.3)
@@ -170,8 +164,8 @@ def test_builds_that_were_over_early_say_nothing_of_what_comes_late() -> None:
 def test_no_builds_near_any_request_leave_everything_to_the_background() -> None:
     made = problem([(5_000, 0, 0), (6_000, 1, 0)], [(10, 0)])
     found = fit_model(made)
-    assert found.unexplained.tolist() == [1.0, 1.0]
-    assert len(found.edge) == 0
+    assert found.posterior.unexplained.tolist() == [1.0, 1.0]
+    assert len(found.posterior.edge) == 0
 
 
 def _two_humps(rng: np.random.Generator) -> NDArray[np.float64]:

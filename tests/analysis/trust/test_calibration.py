@@ -13,7 +13,7 @@ import ciforensics as ci
 from ciforensics.analysis.answer import attribute
 from ciforensics.analysis.attribution import candidates
 from ciforensics.analysis.attribution.candidates import Candidates, unpin
-from ciforensics.analysis.attribution.fit import fit_model
+from ciforensics.analysis.attribution.em import fit_model
 from ciforensics.analysis.trust.calibration import Guesses, calibrate, temper
 from ciforensics.analysis.trust.checks import run_checks
 from ciforensics.fleet.score import read_truth
@@ -60,7 +60,8 @@ def keyed(found: Candidates, senders: pl.DataFrame, *, share: float) -> Candidat
     basis = pl.when(pl.col("run_id").is_not_null()).then(pl.lit("address"))
     requests = requests.with_columns(basis=basis)
     pinned = requests["basis"].is_not_null().to_numpy()
-    changed = replace(found, requests=requests, problem=replace(found.problem, pinned=pinned))
+    told_of = replace(found.problem, requests=replace(found.problem.requests, pinned=pinned))
+    changed = replace(found, requests=requests, problem=told_of)
     return unpin(changed, np.zeros(len(requests), dtype=bool))
 
 
@@ -74,23 +75,24 @@ def test_without_enough_keys_it_says_what_the_probabilities_rest_on(found: Candi
 
 def test_an_unpinned_request_is_as_one_that_never_had_a_key(found: Candidates, senders: pl.DataFrame) -> None:
     pinned = keyed(found, senders, share=0.3)
-    assert len(pinned.problem.edge_request) < len(found.problem.edge_request)
-    again = unpin(pinned, pinned.problem.pinned).problem
-    assert not again.pinned.any()
-    for name in ("edge_request", "edge_build", "edge_lag"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(found.problem, name))
+    assert len(pinned.problem.edges.request) < len(found.problem.edges.request)
+    again = unpin(pinned, pinned.problem.requests.pinned).problem
+    assert not again.requests.pinned.any()
+    for name in ("request", "build", "lag"):
+        np.testing.assert_array_equal(getattr(again.edges, name), getattr(found.problem.edges, name))
 
 
 def test_unpinning_some_leaves_the_edges_of_the_others(found: Candidates, senders: pl.DataFrame) -> None:
     pinned = keyed(found, senders, share=0.3)
-    which = pinned.problem.pinned & (np.arange(len(pinned.requests)) % 2 == 0)
-    factor = np.arange(len(pinned.problem.edge_request), dtype=np.float32) + 2
-    weighed = replace(pinned, problem=replace(pinned.problem, edge_factor=factor))
+    which = pinned.problem.requests.pinned & (np.arange(len(pinned.requests)) % 2 == 0)
+    factor = np.arange(len(pinned.problem.edges.request), dtype=np.float32) + 2
+    edges = replace(pinned.problem.edges, factor=factor)
+    weighed = replace(pinned, problem=replace(pinned.problem, edges=edges))
     before, after = weighed.problem, unpin(weighed, which).problem
-    other_before, other_after = ~which[before.edge_request], ~which[after.edge_request]
-    np.testing.assert_array_equal(before.edge_build[other_before], after.edge_build[other_after])
-    np.testing.assert_array_equal(before.edge_factor[other_before], after.edge_factor[other_after])
-    assert (after.edge_factor[~other_after] == 1).all(), "what its key rests on is not known either"
+    other_before, other_after = ~which[before.edges.request], ~which[after.edges.request]
+    np.testing.assert_array_equal(before.edges.build[other_before], after.edges.build[other_after])
+    np.testing.assert_array_equal(before.edges.factor[other_before], after.edges.factor[other_after])
+    assert (after.edges.factor[~other_after] == 1).all(), "what its key rests on is not known either"
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +118,9 @@ def test_requests_with_a_key_show_that_the_probabilities_are_right(checked: Cand
 def test_keys_that_are_wrong_are_not_what_a_fit_without_them_says(found: Candidates) -> None:
     """Were a request's key seen while it is predicted, the model would say what the key says."""
     problem, rng = found.problem, np.random.default_rng(2)
-    order = rng.permutation(len(problem.edge_request))
-    request, first = np.unique(problem.edge_request[order], return_index=True)
-    run_of = found.builds["run"].to_numpy()[problem.edge_build[order[first]]]
+    order = rng.permutation(len(problem.edges.request))
+    request, first = np.unique(problem.edges.request[order], return_index=True)
+    run_of = found.builds["run"].to_numpy()[problem.edges.build[order[first]]]
     lies = pl.DataFrame({"request": request, "run": run_of}).cast({"request": pl.UInt32}).sample(1500, seed=4)
     names = found.runs.with_row_index("run").cast({"run": pl.Int32})
     told = lies.join(names, on="run").join(found.requests.select("request", "line_no"), on="request")
@@ -155,22 +157,24 @@ def test_a_temperature_undoes_what_is_too_sure_or_too_unsure(sharpened: float) -
 def test_tempering_moves_mass_between_workflows_only(checked: Candidates, temperature: float) -> None:
     fit = fit_model(checked.problem)
     after = temper(checked, fit, temperature)
-    request = checked.problem.edge_request[fit.edge]
-    size = len(fit.unexplained)
-    before, now = (np.bincount(request, each.probability, size) for each in (fit, after))
+    request = checked.problem.edges.request[fit.posterior.edge]
+    size = len(fit.posterior.unexplained)
+    before, now = (np.bincount(request, each.posterior.probability, size) for each in (fit, after))
     np.testing.assert_allclose(before, now, atol=1e-9)
-    np.testing.assert_array_equal(fit.unexplained, after.unexplained)
-    pinned = checked.problem.pinned[request]
-    np.testing.assert_array_equal(fit.probability[pinned], after.probability[pinned])
+    np.testing.assert_array_equal(fit.posterior.unexplained, after.posterior.unexplained)
+    pinned = checked.problem.requests.pinned[request]
+    np.testing.assert_array_equal(fit.posterior.probability[pinned], after.posterior.probability[pinned])
     most = np.zeros((2, size))
     for row, each in zip(most, (fit, after), strict=True):
-        np.maximum.at(row, request[~pinned], each.probability[~pinned])
+        np.maximum.at(row, request[~pinned], each.posterior.probability[~pinned])
     assert (most[1].mean() > most[0].mean()) == (temperature < 1)
 
 
 def test_a_temperature_of_one_changes_nothing(checked: Candidates) -> None:
     fit = fit_model(checked.problem)
-    np.testing.assert_allclose(temper(checked, fit, 1.0).probability, fit.probability, rtol=1e-9)
+    np.testing.assert_allclose(
+        temper(checked, fit, 1.0).posterior.probability, fit.posterior.probability, rtol=1e-9
+    )
 
 
 def test_a_model_that_fits_is_not_far_from_what_it_did_not_see(found: Candidates) -> None:
@@ -187,8 +191,9 @@ def test_a_burst_that_no_build_explains_is_far_off(found: Candidates) -> None:
     """Sixty times as many requests in ten minutes: what the slices beside them say is far less."""
     one = found.requests.row(len(found.requests) // 2, named=True)
     near = (pl.col("shard") == one["shard"]) & ((pl.col("second") - one["second"]).abs() < 300)
-    weight = np.where(found.requests.select(near).to_series(), 60.0, found.problem.weight)
-    burst = replace(found, problem=replace(found.problem, weight=weight))
+    weight = np.where(found.requests.select(near).to_series(), 60.0, found.problem.requests.weight)
+    asked = replace(found.problem.requests, weight=weight)
+    burst = replace(found, problem=replace(found.problem, requests=asked))
     worst = run_checks(burst, fit_model(found.problem)).worst.row(0, named=True)
     assert abs(worst["z"]) > 5
     assert worst["url"] == one["url"]

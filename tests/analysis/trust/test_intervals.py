@@ -12,7 +12,7 @@ import pytest
 
 import ciforensics as ci
 from ciforensics.analysis.answer import Attribution, attribute
-from ciforensics.analysis.attribution.fit import fit_model
+from ciforensics.analysis.attribution.em import fit_model
 from ciforensics.analysis.trust.slices import Slices, prune
 from ciforensics.errors import CiforensicsError
 from ciforensics.show import charts
@@ -98,24 +98,24 @@ def test_the_edges_of_a_fit_are_all_that_fitting_again_needs(
     found, _ = fleets[0]
     whole = found.candidates.problem
     part = prune(whole, found.fit)
-    assert len(part.edge_request) < len(whole.edge_request)
+    assert len(part.edges.request) < len(whole.edges.request)
     weights = Slices.of(found.candidates)
     even = weights.weighted(part, np.ones(weights.count))
     one, two = fit_model(even, start=found.fit), fit_model(whole, start=found.fit)
-    np.testing.assert_allclose(one.requests, two.requests)
+    np.testing.assert_allclose(one.pairs.requests, two.pairs.requests)
     assert one.prior == two.prior
 
 
-def test_blocks_share_out_all_that_was_recorded(fleets: list[tuple[Attribution, pl.DataFrame]]) -> None:
+def test_slices_share_out_all_that_was_recorded(fleets: list[tuple[Attribution, pl.DataFrame]]) -> None:
     found, _ = fleets[0]
     slices, problem = Slices.of(found.candidates), found.candidates.problem
     np.testing.assert_allclose(slices.seconds.sum(axis=0), problem.hours)
     assert (np.diff(slices.begins) >= 2 * 320).all()
     twice = slices.weighted(problem, np.full(slices.count, 2.0))
-    np.testing.assert_allclose(twice.weight, 2 * problem.weight)
+    np.testing.assert_allclose(twice.requests.weight, 2 * problem.requests.weight)
     assert twice.seconds == pytest.approx(2 * problem.seconds)
     last = slices.weighted(problem, np.arange(slices.count) == slices.count - 1)
-    for weight, times in ((last.weight, slices.asked), (last.exposure, slices.started)):
+    for weight, times in ((last.requests.weight, slices.asked), (last.builds.exposure, slices.started)):
         assert 0 < weight.sum() < 0.1 * len(weight)
         assert (times[weight > 0] >= slices.begins[-2]).all()
 
@@ -127,7 +127,8 @@ def test_what_a_key_names_counts_whole(fleets: list[tuple[Attribution, pl.DataFr
         basis=pl.lit("address"), ci_repo=name, workflow=pl.lit("CI"), run_id=pl.lit("1")
     )
     pinned = np.ones(len(requests), dtype=bool)
-    problem = replace(found.candidates.problem, pinned=pinned)
+    problem = found.candidates.problem
+    problem = replace(problem, requests=replace(problem.requests, pinned=pinned))
     keyed = replace(found, candidates=replace(found.candidates, requests=requests, problem=problem))
     (row,) = keyed.intervals(replicates=20).rows(named=True)
     assert row["name"] == "acme/keyed · CI"

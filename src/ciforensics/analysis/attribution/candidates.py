@@ -16,7 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ciforensics.analysis.attribution.delays import Bins
-from ciforensics.analysis.attribution.steps import Problem
+from ciforensics.analysis.attribution.problem import Builds, Edges, Problem, Requests
 from ciforensics.analysis.links.basis import Basis
 from ciforensics.analysis.links.sightings import find_sightings, weigh_addresses
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ciforensics.analysis.links.sightings import Sightings
 
     Ints = NDArray[np.int64]
-    Edge = NDArray[np.int32]
 
 TASK = ("ci_repo", "workflow", "job")
 RUN = (*TASK, "run_id")
@@ -134,48 +133,53 @@ def gather(
         "ORDER BY second, build_id",
         [build_window_s, offset_s, observer, fetches],
     ).fetchnumpy()
-    request, build, lag = _edges(requests, builds, by_second)
+    edges = _edges(requests, builds, by_second)
+    edges = replace(edges, factor=weigh_addresses(con, requests, (edges.request, edges.build), told))
     recorded = pl.DataFrame(con.sql("FROM observed_hours(p_observer := $1)", params=[observer]))
     hours, seconds = _recorded(recorded)
     hour = np.searchsorted(hours, requests["second"].fill_null(0).to_numpy() // _HOUR)
     problem = Problem(
-        shard=requests["shard"].to_numpy(),
-        outcome=requests["outcome_no"].to_numpy(),
-        hour=hour.clip(0, max(0, len(hours) - 1)).astype(np.int32),
-        pinned=requests["basis"].is_not_null().to_numpy(),
-        weight=requests["second"].is_not_null().to_numpy().astype(float),
-        edge_request=request,
-        edge_build=build,
-        edge_lag=lag,
-        edge_factor=weigh_addresses(con, requests, (request, build), told),
-        task=builds["task"].to_numpy(),
-        exposure=_exposure(builds, recorded, offset_s),
-        life=_life(builds, build_window_s, offset_s),
+        requests=Requests(
+            shard=requests["shard"].to_numpy(),
+            outcome=requests["outcome_no"].to_numpy(),
+            hour=hour.clip(0, max(0, len(hours) - 1)).astype(np.int32),
+            pinned=requests["basis"].is_not_null().to_numpy(),
+            weight=requests["second"].is_not_null().to_numpy().astype(float),
+            n_shards=requests["shard"].n_unique(),
+            n_outcomes=requests["outcome_no"].n_unique(),
+        ),
+        builds=Builds(
+            task=builds["task"].to_numpy(),
+            exposure=_exposure(builds, recorded, offset_s),
+            life=_life(builds, build_window_s, offset_s),
+            n_tasks=len(tasks),
+        ),
+        edges=edges,
         hours=seconds,
-        n_shards=requests["shard"].n_unique(),
-        n_outcomes=requests["outcome_no"].n_unique(),
-        n_tasks=len(tasks),
         bins=Bins.up_to(build_window_s),
     )
-    return Candidates(requests, builds, runs, tasks, hours, problem, by_second)
+    return Candidates(
+        requests=requests,
+        builds=builds,
+        runs=runs,
+        tasks=tasks,
+        hours=hours,
+        problem=problem,
+        by_second=by_second,
+    )
 
 
 def unpin(candidates: Candidates, which: NDArray[np.bool_]) -> Candidates:
     """The same as if no key named the run of these requests: every candidate could have sent them, alike."""
     basis = pl.when(pl.Series(~which)).then(pl.col("basis"))
     requests, before = candidates.requests.with_columns(basis.alias("basis")), candidates.problem
-    request, build, lag = _edges(requests, candidates.builds, candidates.by_second)
-    factor = np.ones(len(request) if len(before.edge_factor) else 0, dtype=np.float32)
-    if len(factor):  # what other observers know of a request is often what its key rests on
-        factor[~which[request]] = before.edge_factor[~which[before.edge_request]]
-    problem = replace(
-        before,
-        pinned=before.pinned & ~which,
-        edge_request=request,
-        edge_build=build,
-        edge_lag=lag,
-        edge_factor=factor,
-    )
+    edges = _edges(requests, candidates.builds, candidates.by_second)
+    if len(before.edges.factor):  # what other observers know of a request is often what its key rests on
+        factor = np.ones(len(edges), dtype=np.float32)
+        factor[~which[edges.request]] = before.edges.factor[~which[before.edges.request]]
+        edges = replace(edges, factor=factor)
+    asked = replace(before.requests, pinned=before.requests.pinned & ~which)
+    problem = replace(before, requests=asked, edges=edges)
     return replace(candidates, requests=requests, problem=problem)
 
 
@@ -191,7 +195,8 @@ def split_by_period(candidates: Candidates, period: pl.Series) -> Candidates:
         before="task",
     )
     before = builds.select("task", "before").unique("task").sort("task")["before"]
-    problem = replace(candidates.problem, task=builds["task"].to_numpy(), n_tasks=len(before))
+    of_tasks = replace(candidates.problem.builds, task=builds["task"].to_numpy(), n_tasks=len(before))
+    problem = replace(candidates.problem, builds=of_tasks)
     return replace(candidates, builds=builds.drop("before"), tasks=candidates.tasks[before], problem=problem)
 
 
@@ -243,9 +248,7 @@ def _groups(each: pl.DataFrame, together: pl.DataFrame) -> NDArray[np.int32]:
     return connected_components(coo_array(links, shape=(len(each), len(each))), directed=False)[1]
 
 
-def _edges(
-    requests: pl.DataFrame, builds: pl.DataFrame, by_second: Mapping[str, NDArray[Any]]
-) -> tuple[Edge, Edge, Edge]:
+def _edges(requests: pl.DataFrame, builds: pl.DataFrame, by_second: Mapping[str, NDArray[Any]]) -> Edges:
     """Request, build and lag of each edge: the candidates of a second are those of each of its requests.
 
     A request that a key names the run of has edges to that run's builds only.
@@ -265,7 +268,8 @@ def _edges(
     keys = pl.concat([of_builds, of_requests])["key"].rank("dense").fill_null(0).to_numpy()
     wanted = keys[len(builds) :][request]
     fits = (wanted == 0) | (wanted == keys[: len(builds)][build])
-    return (request, build, lag) if fits.all() else (request[fits], build[fits], lag[fits])
+    edges = Edges(request, build, lag, factor=np.zeros(0, dtype=np.float32))
+    return edges if fits.all() else edges.only(fits)
 
 
 def _recorded(hours: pl.DataFrame) -> tuple[Ints, NDArray[np.float64]]:

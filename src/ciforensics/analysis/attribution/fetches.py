@@ -55,7 +55,7 @@ class Fetches:
     @classmethod
     def of(cls, candidates: Candidates, fit: Fit) -> Fetches:
         """What the model found."""
-        numbered = candidates.builds.with_columns(recorded=pl.Series(candidates.problem.exposure > 0))
+        numbered = candidates.builds.with_columns(recorded=pl.Series(candidates.problem.builds.exposure > 0))
         known = numbered.select(pl.col("build_id").cast(pl.Int32).alias("build"), "ts", *TASK, "recorded")
         keyed = _of_unknown_builds(candidates, fit, len(known))
         runs = keyed.group_by("build", *TASK).agg(pl.col("ts").min(), recorded=pl.lit(value=True))
@@ -65,9 +65,9 @@ class Fetches:
         )
         sent = pl.DataFrame(
             {
-                "request": candidates.problem.edge_request[fit.edge].astype(np.uint32),
-                "build": candidates.problem.edge_build[fit.edge].astype(np.int32),
-                "probability": fit.probability,
+                "request": candidates.problem.edges.request[fit.posterior.edge].astype(np.uint32),
+                "build": candidates.problem.edges.build[fit.posterior.edge].astype(np.int32),
+                "probability": fit.posterior.probability,
             }
         ).filter(_P > _LEAST)
         sent = pl.concat([sent, keyed.select("request", "build", probability=pl.lit(1.0))])
@@ -103,7 +103,7 @@ class Fetches:
 
 def _of_unknown_builds(candidates: Candidates, fit: Fit, first: int) -> pl.DataFrame:
     """Fetches whose run a key names, but no build of it is known: it counts as one, numbered from `first`."""
-    alone = candidates.requests.with_columns(unexplained=pl.Series(fit.unexplained))
+    alone = candidates.requests.with_columns(unexplained=pl.Series(fit.posterior.unexplained))
     alone = alone.filter(pl.col("basis").is_not_null(), pl.col("unexplained") > _SURE)
     number = pl.struct(RUN).rank("dense").cast(pl.Int32) - 1 + first
     return alone.select("request", "ts", *RUN, build=number)

@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 
 from ciforensics.analysis.attribution.candidates import split_by_period
+from ciforensics.analysis.attribution.em import fit_model
 from ciforensics.analysis.attribution.fetches import Fetches, matrix
-from ciforensics.analysis.attribution.fit import fit_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from ciforensics.analysis.attribution.candidates import RUN
-from ciforensics.analysis.attribution.clues import Clue
+from ciforensics.analysis.attribution.clues import Clue, Habits, Seen, weigh_clues
 from ciforensics.analysis.links.basis import Basis
 
 if TYPE_CHECKING:
@@ -26,53 +26,70 @@ def find_senders(candidates: Candidates, fit: Fit, asked: dict[str, Any]) -> pl.
     A clue's column is the product of its factor and of those before it; the last is the intensity, in 1/s.
     `probability` is the fit's.
     """
-    problem = candidates.problem
-    request, shard, outcome = asked["request"], asked["shard"], asked["outcome_no"]
-    edges = slice(*np.searchsorted(problem.edge_request, np.array([request, request + 1], np.int32)))
-    build, lag_s = problem.edge_build[edges], problem.edge_lag[edges]
-    task, here = problem.task[build], fit.shard == shard
-    same_url = np.zeros(problem.n_shards, dtype=bool)
-    same_url[candidates.requests.filter(pl.col("url").eq_missing(asked["url"]))["shard"].to_numpy()] = True
-    rate, of_url, of_shard = (
-        np.bincount(fit.task[of], fit.rate[of], problem.n_tasks)[task]
-        for of in (np.ones_like(here), same_url[fit.shard], here)
-    )
-    outcomes, density = fit.task_outcomes[:, outcome].copy(), fit.delays.by_task.copy()
-    outcomes[fit.task[here]], density[fit.task[here]] = fit.outcomes[here, outcome], fit.delays.by_pair[here]
+    problem, request = candidates.problem, asked["request"]
+    at = slice(*np.searchsorted(problem.edges.request, np.array([request, request + 1], np.int32)))
+    edges = problem.edges.only(at)
+    task, nobody = problem.builds.task[edges.build], problem.builds.n_tasks
     widths, bounds = problem.bins.widths, problem.bins.edges
-    reached = (density[task] * widths).cumsum(axis=1)
-    run = candidates.builds["run"].to_numpy()[build]
-    builds = candidates.runs.select(RUN)[run].with_columns(
+    habits = _habits(candidates, fit, asked)
+    clues = weigh_clues(
+        habits,
+        Seen(
+            sender=np.append(task, nobody),
+            outcome=np.full(len(task) + 1, asked["outcome_no"]),
+            bin=np.append(problem.bins.of_second[edges.lag], 0),
+            factor=np.append(edges.factor, 1.0) if len(problem.edges.factor) else edges.factor,
+        ),
+    )
+    clues[Clue.ACTIVITY] /= widths.sum()  # so that a delay which is as likely as any other says nothing
+    clues[Clue.DELAY] *= widths.sum()
+    reached = (habits.delays[task] * widths).cumsum(axis=1)
+    builds = candidates.runs.select(RUN)[candidates.builds["run"].to_numpy()[edges.build]].with_columns(
         candidates.tasks["name"][task],
-        lag_s=pl.Series(lag_s),
-        sent=pl.Series(rate),
+        lag_s=pl.Series(edges.lag),
+        sent=pl.Series(habits.sends[Clue.ACTIVITY][task]),
         soon_s=pl.Series(bounds[(reached < _TYPICAL).sum(axis=1)]),
         late_s=pl.Series(bounds[1:][(reached < 1 - _TYPICAL).sum(axis=1)]),
     )
-    background = fit.background[:, problem.hour[request]]
-    rate = np.append(rate / widths.sum(), background.sum())
-    of_url = np.append(of_url / widths.sum(), background[same_url].sum())
-    of_shard = np.append(of_shard / widths.sum(), background[shard])
-    factors = {
-        Clue.ACTIVITY: rate,
-        Clue.URL: of_url / np.maximum(rate, _LEAST),
-        Clue.USER_AGENT: of_shard / np.maximum(of_url, _LEAST),
-        Clue.OUTCOME: np.append(outcomes[task], fit.background_outcomes[shard, outcome]),
-        Clue.DELAY: np.append(density[task, problem.bins.of_second[lag_s]] * widths.sum(), 1.0),
-    }
-    if len(problem.edge_factor):
-        factors[Clue.SAME_REQUEST] = np.append(problem.edge_factor[edges], 1.0)
-    taken = slice(*np.searchsorted(fit.edge, [edges.start, edges.stop]))
-    probability = np.append(np.zeros(len(build)), fit.unexplained[request])
-    probability[fit.edge[taken] - edges.start] = fit.probability[taken]
-    nobody = pl.DataFrame({"name": [str(Basis.UNATTRIBUTED)]})
+    taken = slice(*np.searchsorted(fit.posterior.edge, [at.start, at.stop]))
+    probability = np.append(np.zeros(len(edges)), fit.posterior.unexplained[request])
+    probability[fit.posterior.edge[taken] - at.start] = fit.posterior.probability[taken]
+    background = pl.DataFrame({"name": [str(Basis.UNATTRIBUTED)]})
     nameless = pl.all_horizontal(pl.col("ci_repo", "workflow", "run_id").is_null())
-    products = np.cumprod(list(factors.values()), axis=0)
-    return pl.concat([builds, nobody], how="diagonal").with_columns(
-        *(pl.Series(clue, product) for clue, product in zip(factors, products, strict=True)),
+    products = np.cumprod(list(clues.values()), axis=0)
+    return pl.concat([builds, background], how="diagonal").with_columns(
+        *(pl.Series(clue, product) for clue, product in zip(clues, products, strict=True)),
         basis=pl.when(nameless).then(pl.lit(Basis.UNATTRIBUTED)).otherwise(pl.lit(Basis.MODEL)),
         probability=pl.Series(probability),
     )
+
+
+def _habits(candidates: Candidates, fit: Fit, asked: dict[str, Any]) -> Habits:
+    """Of each task, and last of the background, as far as they concern such a request."""
+    problem, pairs, shard = candidates.problem, fit.pairs, asked["shard"]
+    window, here = problem.bins.widths.sum(), pairs.shard == shard
+    same_url = np.zeros(problem.requests.n_shards, dtype=bool)
+    same_url[candidates.requests.filter(pl.col("url").eq_missing(asked["url"]))["shard"].to_numpy()] = True
+    background = fit.background.rate[:, problem.requests.hour[asked["request"]]] * window
+    sent, of_url, of_shard = (
+        np.append(
+            np.bincount(pairs.task[which], pairs.rate[which], problem.builds.n_tasks),
+            background[shards].sum(),
+        )
+        for which, shards in ((slice(None), slice(None)), (same_url[pairs.shard], same_url), (here, shard))
+    )
+    outcomes = np.vstack([fit.outcomes.by_task, fit.background.outcomes[shard]])
+    delays = np.vstack([fit.delays.by_task, np.full(len(problem.bins.widths), 1 / window)])
+    outcomes[pairs.task[here]], delays[pairs.task[here]] = (
+        fit.outcomes.by_pair[here],
+        fit.delays.by_pair[here],
+    )
+    sends = {
+        Clue.ACTIVITY: sent,
+        Clue.URL: of_url / np.maximum(sent, _LEAST),
+        Clue.USER_AGENT: of_shard / np.maximum(of_url, _LEAST),
+    }
+    return Habits(sends, outcomes, delays)
 
 
 @dataclass(frozen=True, eq=False)

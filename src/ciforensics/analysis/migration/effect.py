@@ -26,7 +26,7 @@ import polars as pl
 from scipy.special import stdtrit
 
 from ciforensics.analysis.attribution.fetches import GOLDEN
-from ciforensics.analysis.attribution.steps import summed
+from ciforensics.analysis.attribution.problem import summed
 from ciforensics.analysis.migration.states import MIXED, SILENT
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ import polars as pl
 from scipy.optimize import minimize_scalar
 
 from ciforensics.analysis.attribution.candidates import unpin
-from ciforensics.analysis.attribution.fit import fit_model
-from ciforensics.analysis.attribution.steps import summed
+from ciforensics.analysis.attribution.em import fit_model
+from ciforensics.analysis.attribution.problem import summed
 from ciforensics.analysis.trust.shares import wilson
 from ciforensics.analysis.trust.slices import Slices
 from ciforensics.analysis.trust.workflows import Workflows
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from ciforensics.analysis.attribution.candidates import Candidates
     from ciforensics.analysis.attribution.fit import Fit
-    from ciforensics.analysis.attribution.steps import Problem
+    from ciforensics.analysis.attribution.problem import Problem
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -147,7 +147,8 @@ def temper(candidates: Candidates, fit: Fit, temperature: float) -> Fit:
     """
     sent, of_edge = _sent(candidates.problem, fit, Workflows.of(candidates))
     ratio = sent.temper(temperature).probability / np.maximum(sent.probability, 1e-300)
-    return replace(fit, probability=fit.probability * ratio[of_edge])
+    probability = fit.posterior.probability * ratio[of_edge]
+    return replace(fit, posterior=replace(fit.posterior, probability=probability))
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,21 +204,22 @@ class Guesses:
 
 def _sent(problem: Problem, fit: Fit, workflows: Workflows) -> tuple[Guesses, Ints]:
     """Which workflow sent each request, if a known build did; and for each edge of the fit its row."""
-    request = problem.edge_request[fit.edge].astype(np.int64)
+    request = problem.edges.request[fit.posterior.edge].astype(np.int64)
     keys, row = np.unique(
-        request * len(workflows.names) + workflows.of_build[problem.edge_build[fit.edge]], return_inverse=True
+        request * len(workflows.names) + workflows.of_build[problem.edges.build[fit.posterior.edge]],
+        return_inverse=True,
     )
     of_request, workflow = np.divmod(keys, len(workflows.names))
-    probability = summed(row, fit.probability, len(keys))
+    probability = summed(row, fit.posterior.probability, len(keys))
     sent = Guesses(of_request, workflow, probability, np.zeros(len(keys), dtype=bool))
     return sent.temper(1.0), row
 
 
 def _truth(problem: Problem, workflows: Workflows) -> Ints:
     """The workflow of the builds that a request with a key has edges to; nobody without."""
-    found = np.full(len(problem.shard), workflows.nobody)
-    of_pin = problem.pinned[problem.edge_request]
-    found[problem.edge_request[of_pin]] = workflows.of_build[problem.edge_build[of_pin]]
+    found = np.full(len(problem.requests.shard), workflows.nobody)
+    of_pin = problem.requests.pinned[problem.edges.request]
+    found[problem.edges.request[of_pin]] = workflows.of_build[problem.edges.build[of_pin]]
     return found
 
 

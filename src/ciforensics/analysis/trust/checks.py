@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from ciforensics.analysis.attribution.fit import fit_model
+from ciforensics.analysis.attribution.em import fit_model
 from ciforensics.analysis.trust.slices import Slices, prune
 
 if TYPE_CHECKING:
@@ -92,28 +92,33 @@ def run_checks(candidates: Candidates, fit: Fit) -> Checks:
     """
     slices, problem = Slices.of(candidates), prune(candidates.problem, fit)
     late = late_share(fit, problem.bins)
-    if slices.count < 2 or not len(fit.edge):
+    if slices.count < 2 or not len(fit.posterior.edge):
         short = f"less than {2 * int(problem.bins.edges[-1])} s were recorded"
-        short = short if len(fit.edge) else "no build ran before any 401"
+        short = short if len(fit.posterior.edge) else "no build ran before any 401"
         return Checks(
             pl.DataFrame(schema=_DELAYS), late, pl.DataFrame(schema=_COUNTS), 0.0, 0, f"no check: {short}"
         )
     bins = problem.bins
     delays = np.zeros((2, len(bins.widths)))
-    counts = np.zeros((3, problem.n_shards, len(problem.hours)))
+    counts = np.zeros((3, problem.requests.n_shards, len(problem.hours)))
     for half in (0, 1):
         seen = (np.arange(slices.count) % 2 != half).astype(float)
         fitted = fit_model(slices.weighted(problem, seen), start=fit)
         unseen = slices.weighted(problem, 1 - seen)
         mass = fitted.delays.by_pair * bins.widths
-        exposure = (mass * slices.weighted(problem, seen).at_risk[fitted.task]).sum(axis=1)
-        mass *= (fitted.requests / np.maximum(exposure, 1))[:, None]
-        sent = fitted.probability * unseen.weight[problem.edge_request[fitted.edge]]
-        delays[0] += np.bincount(bins.of_second[problem.edge_lag[fitted.edge]], sent, len(bins.widths))
-        delays[1] += (unseen.at_risk[fitted.task] * mass).sum(axis=0)
-        cells = problem.shard.astype(np.int64) * len(problem.hours) + problem.hour
-        counts[0] += np.bincount(cells, unseen.weight, counts[0].size).reshape(counts[0].shape)
-        background = fitted.background * ((1 - seen) @ slices.seconds)
+        exposure = (mass * slices.weighted(problem, seen).at_risk[fitted.pairs.task]).sum(axis=1)
+        mass *= (fitted.pairs.requests / np.maximum(exposure, 1))[:, None]
+        sent = (
+            fitted.posterior.probability
+            * unseen.requests.weight[problem.edges.request[fitted.posterior.edge]]
+        )
+        delays[0] += np.bincount(
+            bins.of_second[problem.edges.lag[fitted.posterior.edge]], sent, len(bins.widths)
+        )
+        delays[1] += (unseen.at_risk[fitted.pairs.task] * mass).sum(axis=0)
+        cells = problem.requests.shard.astype(np.int64) * len(problem.hours) + problem.requests.hour
+        counts[0] += np.bincount(cells, unseen.requests.weight, counts[0].size).reshape(counts[0].shape)
+        background = fitted.background.rate * ((1 - seen) @ slices.seconds)
         counts[1] += background + _sent(candidates, slices, fitted, mass, 1 - seen)
         counts[2] += background
     rows = _cells(candidates, counts)
@@ -148,7 +153,7 @@ def late_share(fit: Fit, bins: Bins) -> float:
         fit: what the model found.
         bins: of its delays.
     """
-    found = fit.requests @ (fit.delays.by_pair * bins.widths)
+    found = fit.pairs.requests @ (fit.delays.by_pair * bins.widths)
     return float(found[bins.centres >= _END * bins.edges[-1]].sum() / max(found.sum(), 1e-9))
 
 
@@ -164,22 +169,22 @@ def _sent(candidates: Candidates, slices: Slices, fit: Fit, mass: Floats, weight
     """
     problem = candidates.problem
     bins, hours = len(problem.bins.widths), len(problem.hours)
-    found = np.zeros((problem.n_shards, hours))
+    found = np.zeros((problem.requests.n_shards, hours))
     at = slices.started[:, None] + problem.bins.centres
     hour = np.searchsorted(candidates.hours, at // 3600).clip(0, hours - 1)
     recorded = (candidates.hours[hour] == at // 3600) & (at >= slices.begins[0]) & (at <= slices.begins[-1])
     weight = weights[slices.at(at)] * recorded * problem.alive
     cell = np.arange(bins) * hours + hour
-    by_task = np.argsort(problem.task, kind="stable")
-    ends = np.cumsum(np.bincount(problem.task, minlength=problem.n_tasks))
-    order = np.argsort(fit.task, kind="stable")
-    for pairs in np.split(order, np.flatnonzero(np.diff(fit.task[order])) + 1):
+    by_task = np.argsort(problem.builds.task, kind="stable")
+    ends = np.cumsum(np.bincount(problem.builds.task, minlength=problem.builds.n_tasks))
+    order = np.argsort(fit.pairs.task, kind="stable")
+    for pairs in np.split(order, np.flatnonzero(np.diff(fit.pairs.task[order])) + 1):
         if not len(pairs):
             continue
-        task = fit.task[pairs[0]]
+        task = fit.pairs.task[pairs[0]]
         builds = by_task[ends[task - 1] if task else 0 : ends[task]]
         passed = np.bincount(cell[builds].ravel(), weight[builds].ravel(), bins * hours)
-        found[fit.shard[pairs]] += mass[pairs] @ passed.reshape(bins, hours)
+        found[fit.pairs.shard[pairs]] += mass[pairs] @ passed.reshape(bins, hours)
     return found
 
 

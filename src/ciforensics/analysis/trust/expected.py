@@ -126,7 +126,7 @@ def expect_of(candidates: Candidates, *, unattributed: float, delay_s: float = D
         unattributed: share of the case's 401s that ended so.
         delay_s: of the fit, see `median_delay`.
     """
-    hours, known = candidates.problem.seconds / 3600, float(candidates.problem.exposure.sum())
+    hours, known = candidates.problem.seconds / 3600, float(candidates.problem.builds.exposure.sum())
     coverage = min(1.0, (1 - unattributed) / (1 - BACKGROUND))
     if candidates.requests.is_empty() or not (hours > 0 and known > 0 and coverage > 0):
         return None
@@ -140,7 +140,7 @@ def median_delay(fit: Fit, bins: Bins) -> float:
         fit: what the model found.
         bins: of its delays.
     """
-    upto = np.cumsum(fit.requests @ (fit.delays.by_pair * bins.widths))
+    upto = np.cumsum(fit.pairs.requests @ (fit.delays.by_pair * bins.widths))
     return float(np.interp(upto[-1] / 2, [0, *upto], bins.edges)) if upto[-1] > 0 else DELAY_S
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtr, stdtrit
 
-from ciforensics.analysis.attribution.fit import fit_model
+from ciforensics.analysis.attribution.em import fit_model
 from ciforensics.analysis.trust.calibration import temper
 from ciforensics.analysis.trust.slices import Slices, prune
 from ciforensics.analysis.trust.workflows import Workflows
@@ -87,7 +87,7 @@ def estimate_intervals(
         )
     slices, workflows = Slices.of(candidates), Workflows.of(candidates)
     problem = candidates.problem
-    counts = workflows.counts(problem, fit, problem.outcome, problem.n_outcomes)
+    counts = workflows.counts(problem, fit, problem.requests.outcome, problem.requests.n_outcomes)
     days = max(problem.seconds, 1) / _DAY_S
     outcomes = dict(candidates.requests.select("outcome_no", "outcome").unique().sort("outcome_no").rows())
     by_outcome = {name: counts[:, nth] / days for nth, name in outcomes.items()}
@@ -122,7 +122,7 @@ def _drawn(
 ) -> Floats:
     """401s a day, shape (replicates, workflows)."""
     problem = prune(candidates.problem, start)
-    alike = np.zeros(len(problem.shard), dtype=int)
+    alike = np.zeros(len(problem.requests.shard), dtype=int)
     drawn = []
     for weights in draws:
         weighted = slices.weighted(problem, weights.astype(float))

@@ -54,7 +54,7 @@ def write_remarks(
     yield from _missing(candidates, build_window_s)
     if offset_s:
         yield say("The observer's clock was taken to be {offset} s ahead of the builds'.", offset=offset_s)
-    if not len(fit.edge):
+    if not len(fit.posterior.edge):
         return
     yield Sentence(f"The probabilities are {calibration.verdict}.", "sentence")
     if expected:
@@ -81,7 +81,7 @@ def _missing(candidates: Candidates, build_window_s: float) -> Iterator[Sentence
             "No build is known, so only shared keys can name a workflow. Missing: the docker wrapper's log "
             "(docker_wrapper) or GitHub's jobs (jobs)."
         )
-    elif not len(candidates.problem.edge_request):
+    elif not len(candidates.problem.edges.request):
         yield say(
             "No build ran in the {window:.0f} s before any 401: the 401s are from {a} to {b}, the builds "
             "from {c} to {d}. Missing: logs of the same time, or the parameter offset_s if a clock is wrong.",

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ciforensics.analysis.attribution.steps import Pairs
+from ciforensics.analysis.attribution.problem import Pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ciforensics.analysis.attribution.candidates import Candidates
     from ciforensics.analysis.attribution.fit import Fit
-    from ciforensics.analysis.attribution.steps import Problem
+    from ciforensics.analysis.attribution.problem import Problem
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -77,8 +77,8 @@ class Slices:
         """The problem as if each slice had come so many times."""
         return replace(
             problem,
-            weight=problem.weight * weights[self.at(self.asked)],
-            exposure=problem.exposure * weights[self.at(self.started)],
+            requests=replace(problem.requests, weight=problem.requests.weight * weights[self.at(self.asked)]),
+            builds=replace(problem.builds, exposure=problem.builds.exposure * weights[self.at(self.started)]),
             hours=np.maximum(weights @ self.seconds, _NO_TIME),
         )
 
@@ -97,10 +97,10 @@ def started(candidates: Candidates) -> Floats:
     """When each build started by the observer's clock, in seconds since 1970."""
     problem = candidates.problem
     at = candidates.builds["ts"].dt.epoch("s").to_numpy().astype(float)
-    if not len(problem.edge_lag):
+    if not len(problem.edges):
         return at
-    asked = candidates.requests["second"].fill_null(0).to_numpy()[problem.edge_request[0]]
-    offset = asked - problem.edge_lag[0] - at[problem.edge_build[0]]  # one edge tells it of all
+    asked = candidates.requests["second"].fill_null(0).to_numpy()[problem.edges.request[0]]
+    offset = asked - problem.edges.lag[0] - at[problem.edges.build[0]]  # one edge tells it of all
     found: Floats = at + offset
     return found
 
@@ -113,11 +113,5 @@ def prune(problem: Problem, fit: Fit) -> Problem:
     pair = Pairs.of(problem).of_edge
     kept = np.zeros(len(pair), dtype=bool)
     kept[np.unique(pair, return_index=True)[1]] = True
-    kept[fit.edge] = True
-    return replace(
-        problem,
-        edge_request=problem.edge_request[kept],
-        edge_build=problem.edge_build[kept],
-        edge_lag=problem.edge_lag[kept],
-        edge_factor=problem.edge_factor[kept] if len(problem.edge_factor) else problem.edge_factor,
-    )
+    kept[fit.posterior.edge] = True
+    return replace(problem, edges=problem.edges.only(kept))

@@ -12,14 +12,14 @@ import numpy as np
 import polars as pl
 
 from ciforensics.analysis.attribution.candidates import TASK, with_names
-from ciforensics.analysis.attribution.steps import summed
+from ciforensics.analysis.attribution.problem import summed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ciforensics.analysis.attribution.candidates import Candidates
     from ciforensics.analysis.attribution.fit import Fit
-    from ciforensics.analysis.attribution.steps import Problem
+    from ciforensics.analysis.attribution.problem import Problem
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -59,11 +59,11 @@ class Workflows:
 
     def counts(self, problem: Problem, fit: Fit, kind: NDArray[Any], kinds: int) -> Floats:
         """Expected requests by workflow and some kind of request, shape (workflows, kinds)."""
-        weight = np.where(problem.pinned, 0, problem.weight)
-        request = problem.edge_request[fit.edge]
-        sent = fit.probability * weight[request]
-        rest = np.where(problem.pinned, problem.weight, fit.unexplained * weight)
-        workflow = np.concatenate([self.of_build[problem.edge_build[fit.edge]], self.of_request])
+        weight = np.where(problem.requests.pinned, 0, problem.requests.weight)
+        request = problem.edges.request[fit.posterior.edge]
+        sent = fit.posterior.probability * weight[request]
+        rest = np.where(problem.requests.pinned, problem.requests.weight, fit.posterior.unexplained * weight)
+        workflow = np.concatenate([self.of_build[problem.edges.build[fit.posterior.edge]], self.of_request])
         cell = workflow * kinds + np.concatenate([kind[request], kind])
         found = summed(cell, np.concatenate([sent, rest]), len(self.names) * kinds)
         return found.reshape(len(self.names), kinds)
