@@ -2,7 +2,7 @@
 
 import ciforensics as ci
 
-ci.ingest(["logs/"], case="case.duckdb")
+ci.ingest("logs/", case="case.duckdb")
 con = ci.connect("case.duckdb")  # an ordinary DuckDB connection
 ci.show_table(con.sql("FROM case_overview"))
 ci.attribute(con).workflows
@@ -82,6 +82,10 @@ _RENAMED = {
     "sentence": "say",
     "table": "show_table",
 }
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +15,11 @@ from ciforensics.errors import CiforensicsError, suggest
 from ciforensics.tables import EVIDENCE
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 
 def ingest(
-    paths: Iterable[str | os.PathLike[str]],
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
     case: str | os.PathLike[str] = "case.duckdb",
     source: str | None = None,
@@ -34,7 +34,7 @@ def ingest(
     """Reads logs into a case. Run it again on growing logs: only what is new is read.
 
     Args:
-        paths: files, and folders that are searched through; a log is recognised by its content.
+        paths: a file, a folder that is searched through, or several; a log is recognised by its content.
         case: the case file; made if it is not there.
         source: read the files as this source, see `ciforensics sources`.
         mapping: our column to the log's own, e.g. `{"ts": "When"}`.
@@ -56,13 +56,14 @@ def ingest(
         >>> folder = pathlib.Path(tempfile.mkdtemp())
         >>> job = '"repo":"acme/web","workflow":"CI","job":"b","run_id":"1","cmd":"build"'
         >>> _ = (folder / "any-name.log").write_text('{"ts":"2026-11-24T03:04:13Z",' + job + "}" + chr(10))
-        >>> [(report.source, report.rows) for report in ingest([folder], case=folder / "case.duckdb")]
+        >>> [(report.source, report.rows) for report in ingest(folder, case=folder / "case.duckdb")]
         [('docker_wrapper', 1)]
     """
     how = How(source, mapping, timezone, verify, max_uncompressed)
     _check(how)
     case = Path(case)
-    found = find_files(paths, leave_out=case)
+    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    logs = find_files(given, leave_out=case)
     with (
         store.writing(case, waiting=on_wait) as copy,
         ThreadPoolExecutor(2) as pool,
@@ -71,11 +72,11 @@ def ingest(
         loader = load.Loader(copy.con, key=redact.load_key(), pool=pool, writer=writer)
         files = Files(copy.con, loader, how, on_bytes)
         reports = []
-        for path in found:
+        for path in logs:
             reports.append(files.read(path))
             on_file(reports[-1])
         if all(report.status in {"unknown", "unreadable", "empty"} for report in reports):
-            raise _nothing(paths, reports)
+            raise _nothing(given, reports)
         files.settle_paths()
         if any(report.status in {"new", "grown"} for report in reports) or files.moved:
             copy.con.execute("DELETE FROM store.twins; INSERT INTO store.twins FROM twins_found")

@@ -81,11 +81,11 @@ def write_report(
     Args:
         case: the case file.
         out: the folder for `index.html` and `runs/`, a folder a run.
-        only: names of notebooks, e.g. `links`; none: all notebooks.
+        only: names of notebooks, e.g. `links`, or one; none: all notebooks.
         parameters: values for the notebooks' parameters, as text; each goes to every notebook that has it.
         since: from when on, as `ciforensics.case.narrow.time_range` takes it; empty: from the beginning.
         until: until when; empty: to the end.
-        repos: CI repositories to show, of those that the case names; none: all.
+        repos: CI repositories to show, of those that the case names, or one; none: all.
         progress: called with a line of text when a notebook starts and ends.
         notebooks: a folder of notebooks; None: those that come with ciforensics.
 
@@ -94,10 +94,11 @@ def write_report(
             value does not fit.
 
     Example:
-        >>> write_report("case.duckdb", out="out", only=["links"]).index  # doctest: +SKIP
+        >>> write_report("case.duckdb", out="out", only="links").index  # doctest: +SKIP
         PosixPath('out/index.html')
     """
     case, out = Path(case), Path(out)
+    only, repos = ([each] if isinstance(each, str) else each for each in (only, repos))
     if not case.is_file():
         raise CiforensicsError(f"No case at {case}.", hint="make one with `ciforensics ingest`.")
     given = {**(parameters or {}), **({"repos": ", ".join(known_repos(case, repos))} if repos else {})}

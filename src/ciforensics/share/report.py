@@ -66,6 +66,7 @@ def share_report(
     case, out = Path(case), Path(out)
     if not case.is_file():
         raise CiforensicsError(f"No case at {case}.", hint="make one with `ciforensics ingest`.")
+    repos = [repos] if isinstance(repos, str) else repos
     known_repos(case, repos)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".share-", dir=out) as scratch:

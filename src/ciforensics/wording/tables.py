@@ -90,14 +90,14 @@ def show_table(
         data: a DuckDB relation (`con.sql(...)`), in an order of its own, or a polars frame.
         rows: how many rows to show at most.
         caption: what the table says.
-        percent: columns that hold shares between 0 and 1.
+        percent: columns that hold shares between 0 and 1, or one.
         decimals: how many a number has at most.
         width: longer texts lose their middle.
 
     Example:
         >>> import duckdb
         >>> rows = duckdb.sql("FROM (VALUES ('github.com', 2310, .9), ('quay.io', 256, .1)) t(host, n, part)")
-        >>> show_table(rows, caption="Who was asked", percent=["part"])
+        >>> show_table(rows, caption="Who was asked", percent="part")
         Who was asked
         host            n    part
         -------------------------
@@ -105,6 +105,7 @@ def show_table(
         quay.io       256  10.0 %
         (2 rows)
     """
+    percent = [percent] if isinstance(percent, str) else percent
     names, cells, total = fetch(data, rows)
     columns = list(zip(*cells, strict=True)) or [() for _ in names]
     shown = [
