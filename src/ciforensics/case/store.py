@@ -145,9 +145,9 @@ def refresh(con: duckdb.DuckDBPyConnection) -> None:
 
 def _made() -> list[str]:
     """What `views.install` creates, as DROP takes it."""
-    objects = [each for question in views.questions() for each in question.objects]
-    shown = [f"VIEW IF EXISTS {name}" for kind, name in objects if kind == "MACRO TABLE"]
-    return [*shown, *(f"{kind} IF EXISTS {name}" for kind, name in objects)]
+    made = views.questions()
+    shown = [f"VIEW IF EXISTS {question.name}" for question in made if question.kind == "MACRO TABLE"]
+    return [*shown, *(f"{question.kind} IF EXISTS {question.name}" for question in made)]
 
 
 def literal(text: str) -> str:

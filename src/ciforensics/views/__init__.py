@@ -12,6 +12,7 @@ both `FROM unauthorized` and `FROM unauthorized(p_answer_within_s := 5)` work. A
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import tomllib
 from dataclasses import dataclass
@@ -25,8 +26,7 @@ from ciforensics.tables import TABLES
 if TYPE_CHECKING:
     import duckdb
 
-_CREATED = re.compile(r"^CREATE OR REPLACE (VIEW|MACRO) (\w+)(?:\([^)]*\)\s+AS( TABLE)?)?", re.MULTILINE)
-_MACRO = re.compile(r"^CREATE OR REPLACE MACRO \w+\(([^)]*)\)\s+AS TABLE", re.MULTILINE)
+_CREATED = re.compile(r"^CREATE OR REPLACE (?:VIEW|(MACRO) \w+\(([^)]*)\)\s+AS( TABLE)?)\b", re.MULTILINE)
 _READ = re.compile(r"\b(?:FROM|JOIN) (\w+)|\b(\w+)\(")
 
 
@@ -47,6 +47,12 @@ class Parameter:
     meaning: str
     unit: str = ""
     default: str | float | bool | None = None
+
+    @property
+    def written(self) -> str:
+        """The parameter as SQL gives it, at its default."""
+        value = _literal(self.default) if isinstance(self.default, str) else json.dumps(self.default)
+        return f"p_{self.name} := {value.replace('null', 'NULL')}"
 
 
 @cache
@@ -102,20 +108,52 @@ class Question:
     @property
     def comment(self) -> str:
         """The question and the counting rule: the comment that the file opens with."""
-        lines = [line.removeprefix("--").strip() for line in self.text.splitlines() if line.startswith("--")]
-        question, *rule = itertools.takewhile(bool, lines)
-        return "\n".join([question, " ".join(rule)]).strip()
+        return f"{self.asks}\n{self.rule}"
 
     @property
-    def objects(self) -> tuple[tuple[str, str], ...]:
-        """What the file creates: `VIEW`, `MACRO TABLE` or `MACRO`, and the name."""
-        return tuple((f"{kind}{table}", name) for kind, name, table in _CREATED.findall(self.text))
+    def asks(self) -> str:
+        """The question, one sentence."""
+        return self.text.partition("\n")[0].removeprefix("--").strip()
+
+    @property
+    def rule(self) -> str:
+        """What counts and how, one paragraph."""
+        lines = itertools.takewhile(lambda line: line.startswith("--"), self.text.splitlines()[1:])
+        return " ".join(itertools.takewhile(bool, (line.removeprefix("--").strip() for line in lines)))
+
+    @property
+    def kind(self) -> str:
+        """What the file creates: `VIEW`, `MACRO TABLE`, or `MACRO` for a value."""
+        return "".join(self._created[::2]) or "VIEW"
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Names of what a macro takes, with `p_`."""
+        return tuple(re.findall(r"\bp_\w+", self._created[1]))
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """What can be chosen, in the order of the macro."""
-        names = re.findall(r"\bp_(\w+)", " ".join(_MACRO.findall(self.text)))
-        return tuple(parameters()[name] for name in names)
+        """What can be chosen: the arguments that have a default."""
+        given = self.arguments if self.kind == "MACRO TABLE" else ()
+        return tuple(parameters()[name.removeprefix("p_")] for name in given)
+
+    @property
+    def sql(self) -> str:
+        """How to ask it, all that can be chosen at its default.
+
+        Example:
+            >>> next(each for each in questions() if each.name == "mirror_change").sql
+            'FROM mirror_change(p_mirror := NULL, p_changed_at := NULL)'
+        """
+        if self.kind == "MACRO":
+            return f"SELECT {self.name}({', '.join(self.arguments)})"
+        given = ", ".join(each.written for each in self.parameters)
+        return f"FROM {self.name}({given})" if given else f"FROM {self.name}"
+
+    @property
+    def _created(self) -> tuple[str, ...]:
+        (created,) = _CREATED.findall(self.text)
+        return tuple(created)
 
 
 @cache
@@ -133,14 +171,12 @@ def questions() -> tuple[Question, ...]:
         name: Question(name, room, file.read_text(encoding="utf-8"))
         for name, room, file in sorted((file.name.removesuffix(".sql"), room, file) for room, file in files)
     }
-    made_by = {name: question.name for question in all_questions.values() for _, name in question.objects}
     reads = {
-        name: sorted(
-            {made_by[n] for read in _READ.findall(question.text) for n in read if n in made_by} - {name}
-        )
+        name: {n for read in _READ.findall(question.text) for n in read if n in all_questions} - {name}
         for name, question in all_questions.items()
     }
-    return tuple(all_questions[name] for name in TopologicalSorter(reads).static_order())
+    ordered = {name: sorted(others) for name, others in reads.items()}
+    return tuple(all_questions[name] for name in TopologicalSorter(ordered).static_order())
 
 
 def texts() -> tuple[str, ...]:
@@ -156,18 +192,19 @@ def install(con: duckdb.DuckDBPyConnection) -> None:
     """
     for question in questions():
         con.execute(question.text)
-        for kind, name in question.objects:
-            if kind == "MACRO TABLE":
-                con.execute(f"CREATE OR REPLACE VIEW {name} AS FROM {name}()")
-                con.execute(f"COMMENT ON VIEW {name} IS {_literal(question.comment)}")
-            con.execute(f"COMMENT ON {kind} {name} IS {_literal(question.comment)}")
-    views = {name for question in questions() for kind, name in question.objects if kind != "MACRO"}
+        kinds = [question.kind]
+        if question.kind == "MACRO TABLE":
+            con.execute(f"CREATE OR REPLACE VIEW {question.name} AS FROM {question.name}()")
+            kinds.append("VIEW")
+        for kind in kinds:
+            con.execute(f"COMMENT ON {kind} {question.name} IS {_literal(question.comment)}")
+    views = {question.name for question in questions()} - TABLES.keys()
     columns = con.execute("""
         SELECT table_name, column_name FROM duckdb_columns()
         WHERE database_name = current_database() AND schema_name = current_schema()
     """).fetchall()
     for view, column in columns:
-        if view in views and view not in TABLES and (said := meaning(view, column)):
+        if view in views and (said := meaning(view, column)):
             con.execute(f'COMMENT ON COLUMN {view}."{column}" IS {_literal(said)}')
 
 
