@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ciforensics.kits import MITMPROXY_ADDON
+from ciforensics.formats.flows import ADDON
 
 CONNECTIONS = 8
 PROXY = 39180
@@ -108,7 +108,7 @@ def _main(folder: Path, seconds: float) -> None:
     with (folder / "both.pem").open("ab") as file:
         file.write((folder / "cert.pem").read_bytes())
     log = folder / "log.jsonl"
-    command = [os.environ.get("CIFORENSICS_MITMDUMP", "mitmdump"), "-q", "-s", str(MITMPROXY_ADDON)]
+    command = [os.environ.get("CIFORENSICS_MITMDUMP", "mitmdump"), "-q", "-s", str(ADDON)]
     command += ["-p", str(PROXY), "--listen-host", "127.0.0.1", "--ssl-insecure"]
     command += ["--set", f"confdir={folder}", "--set", f"ciforensics_log={log}"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as mitmdump:

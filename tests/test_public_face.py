@@ -12,7 +12,7 @@ from IPython.core.completer import IPCompleter, provisionalcompleter
 import ciforensics as ci
 from ciforensics.case import sample_case
 from ciforensics.report import write_report
-from ciforensics.shipped import shipped
+from ciforensics.shipped import shipped_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def test_each_public_name_is_there(name: str) -> None:
 
 
 def test_one_text_does_where_a_list_is_wanted(tmp_path: Path) -> None:
-    log = shipped("samples") / "docker-wrapper.jsonl"
+    log = shipped_folder("samples") / "docker-wrapper.jsonl"
     assert ci.ingest(str(log), case=tmp_path / "text.duckdb")[0].source == "docker_wrapper"
     assert ci.ingest(log, case=tmp_path / "path.duckdb")[0].source == "docker_wrapper"
     with ci.connect() as con:

@@ -12,11 +12,11 @@ __version__ = metadata.version("ciforensics")
 _CHECKOUT = {"notebooks": "notebooks", "samples": "data/samples"}
 
 
-def shipped(name: str) -> Path:
+def shipped_folder(name: str) -> Path:
     """The folder `notebooks` or `samples`: in the wheel, or in the checkout that an editable install runs.
 
     Example:
-        >>> shipped("samples").is_dir()
+        >>> shipped_folder("samples").is_dir()
         True
     """
     package = Path(__file__).parent

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from ciforensics.case import narrow, store
+from ciforensics.case import ranges, store
 from ciforensics.errors import CiforensicsError
 from ciforensics.report import known_repos
 from ciforensics.schema import Column, Kind, Table
@@ -100,9 +100,9 @@ def test_a_narrower_range_has_less_of_what_happens(
     tmp_path: Path, since: str, until: str, once: set[str]
 ) -> None:
     case, out = in_file(tmp_path / "case.duckdb"), tmp_path / "narrow.duckdb"
-    wanted = narrow.time_range(case, since=since, until=until)
+    wanted = ranges.choose_range(case, since=since, until=until)
     assert wanted is not None
-    narrow.narrow(case, out, to=wanted)
+    ranges.narrow_case(case, out, to=wanted)
     with duckdb.connect(out, read_only=True) as con:
         counts = {t.name: con.execute(f"SELECT count(*) FROM {t.home}").fetchall()[0][0] for t in EVIDENCE}
     assert {name for name, count in counts.items() if count == 1} == once

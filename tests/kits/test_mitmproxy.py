@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import ciforensics as ci
 from ciforensics.errors import CiforensicsError
+from ciforensics.formats.mitmproxy_addon import without_secrets
 from ciforensics.kits import export as kits
-from ciforensics.kits.mitmproxy.addon import without_secrets
 
 if TYPE_CHECKING:
     from pathlib import Path

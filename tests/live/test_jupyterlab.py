@@ -16,7 +16,7 @@ import pytest
 
 import ciforensics as ci
 from browser import Browser, Tab
-from ciforensics.shipped import shipped
+from ciforensics.shipped import shipped_folder
 from program import PROGRAM
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TOKEN = "only-here"
-[NOTEBOOK] = [path.stem for path in shipped("notebooks").glob("*-how-far-is-the-migration.ipynb")]
+[NOTEBOOK] = [path.stem for path in shipped_folder("notebooks").glob("*-how-far-is-the-migration.ipynb")]
 VEGA = "application/vnd.vegalite.v5+json"
 
 
@@ -39,7 +39,7 @@ def _free_port() -> int:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The address of a JupyterLab that `ciforensics lab` started, and the folder of the working copy."""
     made = tmp_path_factory.mktemp("lab")
-    ci.ingest([shipped("samples")], case=made / "case.duckdb")
+    ci.ingest([shipped_folder("samples")], case=made / "case.duckdb")
     port = _free_port()
     options = [
         f"--port={port}", "--ServerApp.port_retries=0", "--ip=127.0.0.1", "--no-browser", "--allow-root",

@@ -10,7 +10,7 @@ import pytest
 import ciforensics as ci
 from browser import Browser, Tab
 from ciforensics.report import write_report
-from ciforensics.shipped import shipped
+from ciforensics.shipped import shipped_folder
 from ciforensics.wording import NOTHING
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ TABLE = "Keys that two sources both carry"
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report on the samples, made twice: the index then has trends and what changed."""
     folder = tmp_path_factory.mktemp("report")
-    ci.ingest([shipped("samples")], case=folder / "case.duckdb")
+    ci.ingest([shipped_folder("samples")], case=folder / "case.duckdb")
     write_report(folder / "case.duckdb", out=folder / "out", only=["migration"])
     write_report(folder / "case.duckdb", out=folder / "out", only=["links", "migration"])
     return folder / "out"

@@ -26,7 +26,6 @@ from hypothesis import strategies as st
 from ciforensics.contract import RECORDS, Head, Parsed, Reader, ReadOptions
 from ciforensics.errors import Unreadable
 from ciforensics.formats import flows
-from ciforensics.kits import MITMPROXY_ADDON
 from ciforensics.sources.mitmproxy import SOURCE
 
 if TYPE_CHECKING:
@@ -588,7 +587,7 @@ def test_a_dump_is_read_by_the_users_own_mitmdump() -> None:
 def test_the_addon_logs_a_replayed_flow_that_broke_off_once(mitmdump: str, tmp_path: Path) -> None:
     broken = state(error={"msg": "peer closed connection", "timestamp": 1795489316.0})
     (tmp_path / "flows.mitm").write_bytes(tnetstring(broken) + tnetstring(state(id="f2")))
-    command = [mitmdump, "-q", "-n", "-r", str(tmp_path / "flows.mitm"), "-s", str(MITMPROXY_ADDON)]
+    command = [mitmdump, "-q", "-n", "-r", str(tmp_path / "flows.mitm"), "-s", str(flows.ADDON)]
     command += ["--set", f"confdir={tmp_path / 'conf'}", "--set", f"ciforensics_log={tmp_path / 'log'}"]
     subprocess.run(command, check=True, timeout=60)
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
@@ -631,7 +630,9 @@ def test_without_mitmdump_the_error_says_how_to_convert_the_dump_elsewhere(
     with pytest.raises(Unreadable) as caught:
         reader_of(tnetstring(state()))
     assert "there is no /nowhere/mitmdump here" in str(caught.value)
-    assert "mitmdump -q -n -s addon.py --set ciforensics_convert=true < flows.mitm" in str(caught.value)
+    assert "mitmdump -q -n -s mitmproxy_addon.py --set ciforensics_convert=true < flows.mitm" in str(
+        caught.value
+    )
 
 
 def program(path: Path, script: str) -> str:
@@ -659,7 +660,7 @@ def test_a_mitmdump_sees_nothing_of_the_users_environment(
 
 @pytest.mark.parametrize("damage", [b"oops", b"12", b"0:", b"5:abcde,", b"123456789012345:"])
 def test_what_follows_the_last_flow_is_one_record_without_any_program_run(damage: bytes) -> None:
-    blocks = list(flows.flows(io.BytesIO(damage), 7, program="/nowhere"))
+    blocks = list(flows.read_flows(io.BytesIO(damage), 7, program="/nowhere"))
     assert [number for block in blocks for number in block.records["line_no"]] == [7]
     assert all(block.provisional for block in blocks)
     assert blocks[-1].end == len(damage)
@@ -709,7 +710,7 @@ def proxy(mitmdump: str, tmp_path: Path) -> Iterator[tuple[str, Path]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = tmp_path / "requests.jsonl"
-    command = [mitmdump, "-q", "-p", str(port), "--listen-host", "127.0.0.1", "-s", str(MITMPROXY_ADDON)]
+    command = [mitmdump, "-q", "-p", str(port), "--listen-host", "127.0.0.1", "-s", str(flows.ADDON)]
     command += ["--set", f"confdir={tmp_path / 'conf'}", "--set", f"ciforensics_log={log}"]
     with subprocess.Popen(command) as running:
         for _ in range(300):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import ciforensics as ci
 from ciforensics.case import load, stream, unpack
-from ciforensics.case.recognise import look, recognise
+from ciforensics.case.recognition import look, recognise
 from ciforensics.contract import ReadOptions, Source, all_sources
 from ciforensics.formats import envelopes
 from ciforensics.tables import TABLES

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ciforensics import connect
-from ciforensics.case.narrow import Range, narrow
+from ciforensics.case.ranges import Range, narrow_case
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,7 +145,7 @@ def test_a_case_narrowed_to_a_range_does_not_accuse_a_pull_whose_event_is_outsid
 ) -> None:
     case(wrapper=command(10, f"pull {GOLANG}"), events=COVERED + event(14, "pull", GOLANG))
     after = Range(datetime(2026, 11, 24, 3, 1), None)
-    narrow(tmp_path / "case.duckdb", tmp_path / "narrow.duckdb", to=after)
+    narrow_case(tmp_path / "case.duckdb", tmp_path / "narrow.duckdb", to=after)
     with connect(tmp_path / "narrow.duckdb") as con:
         assert con.sql("SELECT outcome, why FROM pull_outcomes").fetchall() == [
             ("cannot tell", "before docker events begin")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ciforensics.case import store
 from ciforensics.case.intake import ingest
 from ciforensics.errors import CiforensicsError
-from ciforensics.shipped import shipped
+from ciforensics.shipped import shipped_folder
 
 if TYPE_CHECKING:
     import duckdb
@@ -55,5 +55,5 @@ def sample_case() -> Path:
     folder = tempfile.mkdtemp(prefix="ciforensics-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = Path(folder) / "samples.duckdb"
-    ingest([shipped("samples")], case=path)
+    ingest([shipped_folder("samples")], case=path)
     return path

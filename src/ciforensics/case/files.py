@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ciforensics import redact
 from ciforensics.case import identify, load, stream, unpack
-from ciforensics.case.recognise import Recognised, recognise
+from ciforensics.case.recognition import Recognised, recognise
 from ciforensics.errors import Unreadable
 from ciforensics.formats import envelopes
 from ciforensics.shipped import __version__

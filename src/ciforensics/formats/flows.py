@@ -12,11 +12,11 @@ import re
 import shutil
 import subprocess
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ciforensics.errors import Unreadable
-from ciforensics.formats.blocks import STEP, block, remainder
-from ciforensics.kits import MITMPROXY_ADDON
+from ciforensics.formats.records import STEP, block_of, read_remainder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +27,8 @@ SLICE = 64 << 20
 """Bytes of flows that one run of mitmdump converts."""
 MAX_FLOW = 256 << 20
 VARIABLE = "CIFORENSICS_MITMDUMP"
+ADDON = Path(__file__).with_name("mitmproxy_addon.py")
+"""The addon for mitmdump: one file that needs nothing but mitmproxy, so it can be copied anywhere."""
 
 _KEYS = (
     b"backup|client_conn|comment|error|id|intercepted|is_replay|marked|messages|metadata|mode|request|response|"
@@ -35,26 +37,24 @@ _KEYS = (
 OPENING = re.compile(rb"[1-9]\d{0,11}:\d{1,2}:(?:" + _KEYS + rb")[;,]")
 _PREFIX = re.compile(rb"[1-9]\d{0,11}:")
 _LINE = '{"flow": '
-_COMMAND = (
-    f"mitmdump -q -n -s {MITMPROXY_ADDON.name} --set ciforensics_convert=true < flows.mitm > flows.jsonl"
-)
+_COMMAND = f"mitmdump -q -n -s {ADDON.name} --set ciforensics_convert=true < flows.mitm > flows.jsonl"
 
 
-def mitmdump() -> str:
+def find_mitmdump() -> str:
     """Where the user's mitmdump is; raises `Unreadable` with the way round where there is none."""
     named = os.environ.get(VARIABLE)
-    found = shutil.which(named or "mitmdump")
-    if found is None:
+    program = shutil.which(named or "mitmdump")
+    if program is None:
         raise Unreadable(
             f"This is a mitmproxy dump, and there is no {named or 'mitmdump'} here to read it with.",
             hint="install mitmproxy 11 or later apart from this, e.g. `pipx install mitmproxy`, or set "
-            f"{VARIABLE} to its mitmdump; or copy {MITMPROXY_ADDON} to where there is one, run\n"
+            f"{VARIABLE} to its mitmdump; or copy {ADDON} to where there is one, run\n"
             f"    {_COMMAND}\nthere and ingest flows.jsonl.",
         )
-    return found
+    return program
 
 
-def flows(stream: BinaryIO, first: int, *, program: str) -> Iterator[Block]:
+def read_flows(stream: BinaryIO, first: int, *, program: str) -> Iterator[Block]:
     """The flows of a dump, as blocks of the JSON lines that our mitmproxy addon makes of them.
 
     Args:
@@ -70,7 +70,7 @@ def flows(stream: BinaryIO, first: int, *, program: str) -> Iterator[Block]:
     while True:
         data, skipped, wrong = _flow(stream)
         if waiting and (not data or size + len(data) > SLICE):
-            yield block(_converted(waiting, program), first=first, end=end)
+            yield block_of(_converted(waiting, program), first=first, end=end)
             first, waiting, size = first + len(waiting), [], 0
         if data:
             waiting.append(data)
@@ -78,11 +78,13 @@ def flows(stream: BinaryIO, first: int, *, program: str) -> Iterator[Block]:
             end += len(data)
         elif skipped > MAX_FLOW and not wrong:
             end += skipped
-            yield block([f"flow {first}: its {skipped:,} bytes are too many"], first=first, end=end)
+            yield block_of([f"flow {first}: its {skipped:,} bytes are too many"], first=first, end=end)
             first += 1
         else:
             if wrong:
-                yield from remainder(stream, skipped, text=f"flow {first}: {wrong}", first=first, end=end)
+                yield from read_remainder(
+                    stream, skipped, text=f"flow {first}: {wrong}", first=first, end=end
+                )
             return
 
 
@@ -110,7 +112,7 @@ def _flow(stream: BinaryIO) -> tuple[bytes, int, str]:
 def _converted(batch: list[bytes], program: str) -> list[str]:
     """Runs mitmdump over some flows: a line for each of them."""
     with tempfile.TemporaryDirectory(prefix="ciforensics-") as empty:
-        command = [program, "-q", "-n", "-s", str(MITMPROXY_ADDON), "--set", f"confdir={empty}"]
+        command = [program, "-q", "-n", "-s", str(ADDON), "--set", f"confdir={empty}"]
         command += ["--set", "flow_detail=0", "--set", "ciforensics_convert=true"]
         environment = {
             "HOME": empty,

@@ -10,7 +10,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ciforensics.errors import Unreadable
-from ciforensics.formats.blocks import block, remainder
+from ciforensics.formats.records import block_of, read_remainder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -181,19 +181,19 @@ def elements(
         except ValueError as error:
             wrong = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
         if len(texts) >= per_block or source.done - start >= 16 * STEP:
-            yield block(texts, first=first, end=source.done, blank=blank)
+            yield block_of(texts, first=first, end=source.done, blank=blank)
             first, texts, blank, start = first + len(texts), [], 0, source.done
     settled_end = source.done - waits
     if settled_end > start:
         # The next ingest can go on behind an entry, but not behind the opening alone.
         opening_alone = first == 1 and not texts and not closed
-        yield block(texts, first=first, end=settled_end, blank=blank, provisional=opening_alone)
+        yield block_of(texts, first=first, end=settled_end, blank=blank, provisional=opening_alone)
     first += len(texts)
     if waits:
-        yield block([], first=first, end=source.done, blank=waits, provisional=True)
+        yield block_of([], first=first, end=source.done, blank=waits, provisional=True)
     if wrong:
         text = f"entry {first}: {wrong}"
-        yield from remainder(stream, source.seen - source.done, text=text, first=first, end=source.done)
+        yield from read_remainder(stream, source.seen - source.done, text=text, first=first, end=source.done)
 
 
 class _Inflated(io.RawIOBase):
@@ -251,7 +251,7 @@ def inflated(stream: BinaryIO, first: int, *, reduce: Callable[[Any], Any]) -> I
     while data := stream.read(STEP):
         plain.seen += len(data)
     if plain.seen:
-        yield block(texts, first=first, end=plain.seen, provisional=provisional or bool(plain.wrong))
+        yield block_of(texts, first=first, end=plain.seen, provisional=provisional or bool(plain.wrong))
 
 
 def har_entry(entry: Any, *, all_headers: bool) -> dict[str, Any]:

@@ -21,9 +21,8 @@ import polars as pl
 
 from ciforensics.contract import RECORDS, REJECTED, Head, Parsed, Reader
 from ciforensics.formats import times
-from ciforensics.formats.blocks import block, remainder
 from ciforensics.formats.har import MAX_ELEMENT, STEP, JsonText, dumps, loads
-from ciforensics.formats.records import json_fields
+from ciforensics.formats.records import block_of, json_fields, read_remainder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -82,14 +81,14 @@ def documents(stream: BinaryIO, first: int, *, facts: Facts, per_block: int = 50
             texts.append(f"record {first + len(texts)}: {wrong}")
             wrong = ""
         if len(texts) >= per_block or source.done - start >= 16 * STEP:
-            yield block(texts, first=first, end=source.done, blank=blank)
+            yield block_of(texts, first=first, end=source.done, blank=blank)
             first, texts, blank, start = first + len(texts), [], 0, source.done
     if source.done > start:
-        yield block(texts, first=first, end=source.done, blank=blank)
+        yield block_of(texts, first=first, end=source.done, blank=blank)
     if wrong:
         first += len(texts)
         text = f"record {first}: {wrong}"
-        yield from remainder(stream, source.seen - source.done, text=text, first=first, end=source.done)
+        yield from read_remainder(stream, source.seen - source.done, text=text, first=first, end=source.done)
 
 
 def values(data: bytes, *, at_most: int = 50) -> list[Any]:

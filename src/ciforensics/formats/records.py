@@ -1,20 +1,24 @@
-"""Lines become records, and fields are read out of JSON; `ciforensics.contract` says what both are."""
+"""Lines and blocks become records, and fields are read out of JSON; see `ciforensics.contract`."""
 
 from __future__ import annotations
 
 import json
 import re
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import duckdb
 import polars as pl
 
+from ciforensics.contract import RECORDS, Block
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 MAX_JOINED = 20
 """A record spans at most so many lines; what follows an unclosed one must not be eaten."""
+STEP = 16 << 20
+"""Bytes that are read at a time of what is no record."""
 
 
 class Stream:
@@ -70,6 +74,39 @@ def join(lines: pl.DataFrame, starts: pl.Series, *, separator: str = "\n") -> pl
         .agg(pl.col("line_no").first(), pl.col("n_lines").sum(), pl.col("text").str.join(separator))
         .drop("group")
     )
+
+
+def block_of(
+    texts: Sequence[str], *, first: int, end: int, blank: int = 0, provisional: bool = False
+) -> Block:
+    """A block of records that are numbered from `first` on.
+
+    Example:
+        >>> block_of(["{}", "{}"], first=7, end=5, blank=1).records.rows()
+        [(7, 1, '{}'), (8, 1, '{}')]
+    """
+    records = pl.DataFrame(
+        {"line_no": range(first, first + len(texts)), "n_lines": [1] * len(texts), "text": texts},
+        schema=RECORDS,
+    )
+    return Block(records, end, blank, provisional)
+
+
+def read_remainder(stream: BinaryIO, begun: int, *, text: str, first: int, end: int) -> Iterator[Block]:
+    """Reads what follows the last whole record, however long: one record, which the next ingest reads anew.
+
+    Args:
+        stream: the rest of the file.
+        begun: bytes of the remainder that were read already.
+        text: what to say of it. Never the bytes themselves: they are full of other people's secrets.
+        first: the record's number.
+        end: where the remainder starts.
+    """
+    end += begun
+    yield block_of([text], first=first, end=end, provisional=True)
+    while data := stream.read(STEP):
+        end += len(data)
+        yield block_of([], first=first + 1, end=end, provisional=True)
 
 
 _local = threading.local()

@@ -12,10 +12,3 @@
 
 `golden_images` is what gets deployed, `golden` is the code around it, of which that kit uses the catalogue.
 """
-
-from __future__ import annotations
-
-from pathlib import Path
-
-MITMPROXY_ADDON = Path(__file__).parent / "mitmproxy" / "addon.py"
-"""The addon for mitmdump: one file that needs nothing but mitmproxy, so it can be copied anywhere."""

@@ -151,7 +151,7 @@ def rendered(kit: Kit, path: str, values: Mapping[str, Any]) -> str:
     Raises:
         CiforensicsError: a value cannot be written into this kind of file.
     """
-    text = (kit.folder / path).read_text(encoding="utf-8")
+    text = (kit.files[path].taken_from or kit.folder / path).read_text(encoding="utf-8")
     if path.endswith(".py"):
         return text
     environment = jinja2.Environment(

@@ -95,12 +95,14 @@ class File:
 
     Attributes:
         executable: whether it is made so.
+        taken_from: where it is, if not in the kit's folder.
         only: for which settings it is written.
         each: names several things in `more` of the settings: the file is written for each, which is its
             `this`, into the folder that its `folder` says.
     """
 
     executable: bool = False
+    taken_from: Path | None = None
     only: Only | None = None
     each: str | None = None
 

@@ -22,11 +22,11 @@ from papermill.iorw import load_notebook_node  # type: ignore[import-untyped]
 from papermill.parameterize import parameterize_notebook  # type: ignore[import-untyped]
 
 from ciforensics.case import connect
-from ciforensics.case.narrow import narrow, time_range
+from ciforensics.case.ranges import choose_range, narrow_case
 from ciforensics.errors import CiforensicsError, suggest
 from ciforensics.report import history, index, pages, runner
 from ciforensics.report.plan import make_plan
-from ciforensics.shipped import __version__, shipped
+from ciforensics.shipped import __version__, shipped_folder
 from ciforensics.tables import CI_REPO, EVIDENCE
 from ciforensics.wording import visible
 
@@ -83,7 +83,7 @@ def write_report(
         out: the folder for `index.html` and `runs/`, a folder a run.
         only: names of notebooks, e.g. `links`, or one; none: all notebooks.
         parameters: values for the notebooks' parameters, as text; each goes to every notebook that has it.
-        since: from when on, as `ciforensics.case.narrow.time_range` takes it; empty: from the beginning.
+        since: from when on, as `ciforensics.case.ranges.choose_range` takes it; empty: from the beginning.
         until: until when; empty: to the end.
         repos: CI repositories to show, of those that the case names, or one; none: all.
         progress: called with a line of text when a notebook starts and ends.
@@ -102,9 +102,9 @@ def write_report(
     if not case.is_file():
         raise CiforensicsError(f"No case at {case}.", hint="make one with `ciforensics ingest`.")
     given = {**(parameters or {}), **({"repos": ", ".join(known_repos(case, repos))} if repos else {})}
-    folder = Path(notebooks or shipped("notebooks"))
+    folder = Path(notebooks or shipped_folder("notebooks"))
     tasks = make_plan(folder, only=only, parameters=given, case=case.name, progress=progress)
-    wanted = time_range(case, since=since, until=until)
+    wanted = choose_range(case, since=since, until=until)
     index.refuse_what_is_not_ours(out)
     history.read(out)  # what cannot be read is said before the notebooks run
     asked = {"parameters": given, "since": since, "until": until}
@@ -112,7 +112,7 @@ def write_report(
         past = history.read(out)
         (room := work / "room").mkdir()
         if wanted:
-            narrow(case, room / case.name, to=wanted)
+            narrow_case(case, room / case.name, to=wanted)
         else:
             runner.pin(case.resolve(), room / case.name)
         started = datetime.now(UTC)
@@ -207,7 +207,7 @@ def working_copy(case: str | os.PathLike[str], folder: str | os.PathLike[str]) -
     if not case.is_file():
         raise CiforensicsError(f"No case at {case}.", hint="make one with `ciforensics ingest`.")
     folder.mkdir(parents=True, exist_ok=True)
-    for path in sorted(shipped("notebooks").glob("*.ipynb")):
+    for path in sorted(shipped_folder("notebooks").glob("*.ipynb")):
         if not (folder / path.name).exists():
             filled = parameterize_notebook(load_notebook_node(str(path)), {"case": str(case.resolve())})
             filled.metadata.pop("papermill", None)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import nbformat
 
-from ciforensics.shipped import shipped
+from ciforensics.shipped import shipped_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from importlib.resources.abc import Traversable
 
-_MADE_UP = ("fleet", "capture", "pseudonyms")
+_MADE_UP = ("fleet", "kits", "share")
 """Packages whose names are examples', or not shown."""
 
 
@@ -77,7 +77,7 @@ def _read() -> Iterator[str]:
                 and id(node) not in documentation
             ):
                 yield node.value
-    for path in sorted(shipped("notebooks").glob("*.ipynb")):
+    for path in sorted(shipped_folder("notebooks").glob("*.ipynb")):
         for cell in nbformat.read(path, as_version=4).cells:  # type: ignore[no-untyped-call]
             yield cell.source
 

@@ -1,6 +1,6 @@
 r"""mitmproxy: the HTTP requests that passed through the proxy, in any form that it and its addons write.
 
-A line, by the usual logging addon (ours, in `ciforensics.kits`, writes the same six keys and more):
+A line, by the usual logging addon (ours, `formats/mitmproxy_addon.py`, writes the same six keys and more):
 
     {"timestamp": "2026-11-24T03:04:14Z", "method": "GET", "url": "https://github.com/acme/search.git/info/refs?service=git-upload-pack", "status": 401, "user_agent": "git/2.39.5", "content_length": 22}
 
@@ -131,7 +131,7 @@ def recognise(head: Head, options: ReadOptions) -> Reader | None:
     """Knows a mitmproxy log by its content; see the module's docstring for the formats."""
     converted = partial(_parse, paths=CONVERTED, kind="start", timezone=options.timezone)
     if flows.OPENING.match(head.data):
-        return Reader("mitm", converted, blocks=partial(flows.flows, program=flows.mitmdump()))
+        return Reader("mitm", converted, blocks=partial(flows.read_flows, program=flows.find_mitmdump()))
     packed = head.data[:1] == b"x"
     text = (_unpacked(head.data) if packed else head.data).decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
     if _HAR.match(text) and (har.HAR_OPENING.search(text) or len(text) > 100_000):

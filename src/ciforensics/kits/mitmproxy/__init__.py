@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
+from ciforensics.formats.flows import ADDON
 from ciforensics.kits.kinds import Host, ImageReference, Kind, Quantity, Text, text_like, whole_number
 from ciforensics.kits.kit import File, Kit, Settings, key
 
@@ -61,7 +62,7 @@ KIT = Kit(
     settings=Mitmproxy,
     files={
         "README.md": File(),
-        "addon.py": File(),
+        "addon.py": File(taken_from=ADDON),
         "kustomization.yaml": File(),
         "certificates.yaml": File(),
         "proxy.yaml": File(),

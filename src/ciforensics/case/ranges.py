@@ -36,7 +36,7 @@ class Range:
         return " ".join(f"{word} {end:%Y-%m-%d %H:%M:%S}" for word, end in ends if end) + " UTC"
 
 
-def time_range(case: Path, *, since: str, until: str) -> Range | None:
+def choose_range(case: Path, *, since: str, until: str) -> Range | None:
     """Reads `since` and `until` as a user gives them, and looks whether the case has anything there.
 
     Args:
@@ -54,8 +54,8 @@ def time_range(case: Path, *, since: str, until: str) -> Range | None:
     if not since and not until:
         return None
     first, last = _span(case)
-    end = _time(until, last) if until else None
-    start = _time(since, end or last) if since else None
+    end = _read_time(until, last) if until else None
+    start = _read_time(since, end or last) if since else None
     wanted = Range(start, end)
     if start and end and start >= end:
         raise CiforensicsError(f"Nothing lies {wanted}.", hint="--since comes before --until.")
@@ -75,7 +75,7 @@ def _span(case: Path) -> tuple[datetime, datetime]:
     return first, last
 
 
-def _time(given: str, end: datetime) -> datetime:
+def _read_time(given: str, end: datetime) -> datetime:
     if length := re.fullmatch(r"(\d{1,6})([mhdw])", given.strip()):
         return end - timedelta(**{_UNITS[length[2]]: int(length[1])})
     try:
@@ -87,7 +87,7 @@ def _time(given: str, end: datetime) -> datetime:
     return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
 
 
-def narrow(case: Path, out: Path, *, to: Range) -> None:
+def narrow_case(case: Path, out: Path, *, to: Range) -> None:
     """Writes a copy of the case without what lies outside a range. The case itself stays as it is.
 
     Args:
