@@ -62,6 +62,12 @@ def daemon(
         yield started
 
 
+def of_the_run(factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run of the tests, which its workers share; each has a session of its own."""
+    own = factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
 @pytest.fixture(scope="session")
 def trixie(
     needs: Callable[..., str],
@@ -70,7 +76,7 @@ def trixie(
 ) -> Path:
     """A Debian 13 as a root file system: its git is 2.47.3. Not to be changed; `rootfs.copy` copies."""
     debootstrap = needs("debootstrap", package="debootstrap")
-    return debian("trixie", tmp_path_factory.mktemp("rootfs"), debootstrap=debootstrap)
+    return debian("trixie", of_the_run(tmp_path_factory), debootstrap=debootstrap)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ import shutil
 import stat
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,8 +24,12 @@ from private_machine import ROOT, PrivateMachine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-PROGRAM = Path(sys.prefix) / "bin" / "ciforensics"
+# Whatever runs the report: of two notebooks, as what is in a whole one is of no interest here.
+PROGRAM = f"""#!/bin/sh
+exec {shlex.quote(sys.prefix)}/bin/ciforensics "$@" --only case --only unauthorized
+"""
 # What shells, systemd and cron would each take for something of their own.
 LOGS = """/srv/it's "the" $HOME 100% \\n ; logs"""
 FOLDER = "/srv/re$ports & 50% more"
@@ -37,7 +40,7 @@ CSV = "Time,Repository,Status,User Agent,URL\n" + "".join(
     for status in (401, 200)
 )
 PASSED = "unauthorized_share>5%"
-SETTINGS = {"logs": LOGS, "folder": FOLDER, "program": str(PROGRAM), "fail_on": PASSED}
+SETTINGS = {"logs": LOGS, "folder": FOLDER, "program": "/usr/local/bin/ciforensics", "fail_on": PASSED}
 
 
 def read(folder: Path) -> dict[str, str]:
@@ -78,6 +81,7 @@ def machine(
         f"{units_of}.timer.d/test.conf": "[Timer]\nRandomizedDelaySec=0\nAccuracySec=1\n",
         "/etc/systemd/test/cron.service": "[Service]\nExecStart=/usr/sbin/cron -f\n",
         "/etc/cron.d/ciforensics-report": crontab["ciforensics-report"],
+        "/usr/local/bin/ciforensics": PROGRAM,
         "/usr/local/bin/ciforensics-report": crontab["ciforensics-report.sh"],
         "/usr/sbin/sendmail": "#!/bin/sh\nexec cat >>/srv/mail/box\n",
     }
@@ -143,14 +147,24 @@ def test_cron_mails_the_summary_when_a_finding_passes(machine: PrivateMachine) -
 
 
 @pytest.fixture
-def script(needs: Callable[..., str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def program(tmp_path: Path) -> Path:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "ciforensics").write_text(PROGRAM)
+    (tmp_path / "bin" / "ciforensics").chmod(0o755)
+    return tmp_path / "bin" / "ciforensics"
+
+
+@pytest.fixture
+def script(
+    needs: Callable[..., str], program: Path, tmp_path: Path
+) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`script(logs, fail_on)` runs what cron runs, in cron's environment."""
     needs("flock", package="util-linux")
 
     def run(logs: Path, fail_on: str) -> subprocess.CompletedProcess[str]:
         kit = tmp_path / f"kit {fail_on}"
         (tmp_path / "kept").mkdir(exist_ok=True)
-        settings = {"by": "cron", "program": str(PROGRAM), "logs": str(logs), "fail_on": fail_on}
+        settings = {"by": "cron", "program": str(program), "logs": str(logs), "fail_on": fail_on}
         export_kit("scheduled-report", kit, settings={**settings, "folder": str(tmp_path / "kept")})
         return subprocess.run(
             ["/bin/sh", "-c", shlex.quote(str(kit / "cron" / "ciforensics-report.sh"))],
@@ -205,13 +219,14 @@ KEY = b"k" * 32
 
 
 def test_a_workflow_makes_the_report_with_the_summary_of_the_job_and_then_fails(
-    workflow: Path, tmp_path: Path
+    workflow: Path, program: Path, tmp_path: Path
 ) -> None:
     steps = yaml.safe_load(workflow.read_text())["jobs"]["report"]["steps"]
     work = tmp_path / "work"
     work.mkdir()
     environment = {
-        "PATH": f"{PROGRAM.parent}:/usr/bin:/bin", "HOME": str(tmp_path), "RUNNER_TEMP": str(tmp_path),
+        "PATH": f"{program.parent}:{sys.prefix}/bin:/usr/bin:/bin",
+        "HOME": str(tmp_path), "RUNNER_TEMP": str(tmp_path),
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"), "CSV": CSV,
     }  # fmt: skip
     codes = {}

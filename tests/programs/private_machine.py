@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import tempfile
@@ -136,13 +137,13 @@ class PrivateMachine:
 
     def _pid(self) -> int | None:
         """Of the systemd, as it is seen from outside."""
-        pid, found = self._process.pid, None
-        while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            pid = int(children[0])
-            if Path(f"/proc/{pid}/comm").read_text() == "systemd\n":
-                found = pid
-                break
-        return found
+        pid = self._process.pid
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # one on the way has just ended
+            while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                pid = int(children[0])
+                if Path(f"/proc/{pid}/comm").read_text() == "systemd\n":
+                    return pid
+        return None
 
     def path(self, path: str) -> Path:
         """A path of the machine, as it is seen from outside."""
