@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ciforensics.kits.golden.catalogue import parse_catalogue
 from ciforensics.kits.golden.references import Reference, parse_reference
-from ciforensics.kits.golden.resolve import resolve
+from ciforensics.kits.golden.resolve import resolve_reference
 from program import run
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def test_a_reference_is_taken_for_what_docker_takes_it_for(
 def test_what_docker_refuses_is_refused_and_never_taken_for_something_else(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         parse_reference(text)
-    assert resolve(text).served_by == "unknown"
+    assert resolve_reference(text).served_by == "unknown"
 
 
 # The grammar of distribution/reference (reference.go), each part on its own.
@@ -129,7 +129,7 @@ def test_a_name_without_a_host_is_docker_hubs_and_of_one_part_official(hub: str,
 
 @given(st.one_of(st.text(), st.text("aZ0.:/@-_[]$ \n", max_size=30)))
 def test_any_text_is_a_reference_or_refused_with_a_reason(text: str) -> None:
-    found = resolve(text)
+    found = resolve_reference(text)
     if found.served_by == "unknown":
         assert (found.reason or "").startswith("docker refuses it: ")
         assert found.parsed is None
@@ -164,7 +164,7 @@ def test_any_text_is_a_reference_or_refused_with_a_reason(text: str) -> None:
 def test_the_mirror_serves_docker_hubs_tags_and_nothing_else(
     reference: str, served_by: str, reason: str | None
 ) -> None:
-    found = resolve(reference, parse_catalogue(CATALOGUE))
+    found = resolve_reference(reference, parse_catalogue(CATALOGUE))
     assert (found.served_by, found.reason) == (served_by, reason)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ciforensics.kits.golden.references import parse_reference
-from ciforensics.kits.golden.resolve import resolve
+from ciforensics.kits.golden.resolve import resolve_reference
 from docker_daemon import wait_until
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def pull(daemon: DockerDaemon, reference: str) -> tuple[str, str]:
     ],
 )  # fmt: skip
 def test_the_mirror_is_asked_for_what_is_not_bypassed(daemon: DockerDaemon, reference: str) -> None:
-    assert resolve(reference).served_by == "cache"  # without a catalogue
+    assert resolve_reference(reference).served_by == "cache"  # without a catalogue
     found = parse_reference(reference)
     _, asked = pull(daemon, reference)
     assert f"/v2/{found.repository}/manifests/{found.tag}" in asked
@@ -52,7 +52,7 @@ def test_the_mirror_is_asked_for_what_is_not_bypassed(daemon: DockerDaemon, refe
     "reference", ["127.0.0.1:9/app:7", "localhost:9/library/app:7", "registry.invalid/app:7"]
 )
 def test_it_is_not_asked_for_another_registrys(daemon: DockerDaemon, reference: str) -> None:
-    assert resolve(reference).served_by == "bypassed"
+    assert resolve_reference(reference).served_by == "bypassed"
     said, asked = pull(daemon, reference)
     assert "invalid reference" not in said
     assert not re.search(r"/v2/\S*app/manifests", asked)
@@ -67,6 +67,6 @@ def test_it_is_not_asked_for_another_registrys(daemon: DockerDaemon, reference: 
     ],
 )  # fmt: skip
 def test_what_docker_refuses_is_unknown(daemon: DockerDaemon, reference: str) -> None:
-    assert resolve(reference).served_by == "unknown"
+    assert resolve_reference(reference).served_by == "unknown"
     said, _ = pull(daemon, reference)
     assert re.search("invalid reference|invalid repository name|repository name must|cannot specify 64", said)

@@ -61,7 +61,7 @@ def verify_git(
     """
     from ciforensics.kits.golden import gits  # noqa: PLC0415 (trustme takes its time)
     from ciforensics.kits.golden.catalogue import read_credentials  # noqa: PLC0415
-    from ciforensics.kits.golden.verify import verify  # noqa: PLC0415
+    from ciforensics.kits.golden.verify import judge_git  # noqa: PLC0415
 
     options = {"secret": secret, "environment": variable}
     credentials = read_credentials(options, "--secret and --variable")
@@ -73,7 +73,7 @@ def verify_git(
     if len(made) != 1:
         raise typer.BadParameter("give one of --git, --rootfs, --image")
     with made[0] as ready:
-        verdicts = verify(ready, url=url)
+        verdicts = judge_git(ready, url=url)
     for verdict in verdicts:
         if as_json:
             more = {"tag_agrees": verdict.tag_agrees, "golden": verdict.golden}

@@ -33,10 +33,10 @@ def resolve_images(
     that very content, which is never the golden version.
     """
     from ciforensics.kits.golden.catalogue import read_catalogue  # noqa: PLC0415 (yaml)
-    from ciforensics.kits.golden.resolve import resolve  # noqa: PLC0415 (regex)
+    from ciforensics.kits.golden.resolve import resolve_reference  # noqa: PLC0415 (regex)
 
     known = read_catalogue(catalogue)
-    resolved = [resolve(each, known).columns for each in references]
+    resolved = [resolve_reference(each, known).columns for each in references]
     if as_json:
         for each in resolved:
             write_json(each)
@@ -68,14 +68,14 @@ def scan_dockerfiles(
     unknown. Read are Dockerfile, Dockerfile.*, *.Dockerfile and Containerfile, in all folders.
     """
     from ciforensics.kits.golden.catalogue import read_catalogue  # noqa: PLC0415 (yaml)
-    from ciforensics.kits.golden.scan import BaseImage, Unread, json_line, scan  # noqa: PLC0415 (regex)
-    from ciforensics.kits.golden.totals import totals  # noqa: PLC0415
+    from ciforensics.kits.golden.scan import BaseImage, Unread, json_line, scan_tree  # noqa: PLC0415 (regex)
+    from ciforensics.kits.golden.totals import count_images  # noqa: PLC0415
 
     if repo is not None and (repo.count("/") != 1 or not all(repo.split("/"))):
         raise CiforensicsError(f"--repo {repo!r} is no repository.", hint="give OWNER/NAME, e.g. acme/web.")
     ts = datetime.now(UTC)
     known = read_catalogue(catalogue) if catalogue else None
-    scanned = scan(tree, catalogue=known, ci_repo=repo, by_folder=by_folder)
+    scanned = scan_tree(tree, catalogue=known, ci_repo=repo, by_folder=by_folder)
     if as_json:
         for each in scanned:
             sys.stdout.write(json_line(each, ts) + "\n")
@@ -86,7 +86,7 @@ def scan_dockerfiles(
         if isinstance(unread, Unread):
             place = f"{unread.ci_repo}: {unread.dockerfile}" if unread.ci_repo else unread.dockerfile
             show(f"{place}:{unread.line}: {unread.error}", style="red")
-    _show_totals(totals(every))
+    _show_totals(count_images(every))
 
 
 def _show_images(images: Sequence[BaseImage]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ciforensics.kits.golden.catalogue import Catalogue, Image
-from ciforensics.kits.golden.scan import found_in, json_line
+from ciforensics.kits.golden.scan import json_line, scan_text
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -67,7 +67,7 @@ DOCKERFILES = {
 def dockerfile_scan(ts: datetime) -> list[str]:
     """`ciforensics golden scan --by-folder --json` on a folder of all the repositories."""
     return [
-        json_line(found, ts)
+        json_line(image, ts)
         for (repo, dockerfile), text in DOCKERFILES.items()
-        for found in found_in(text, dockerfile=dockerfile, ci_repo=repo, catalogue=CATALOGUE)
+        for image in scan_text(text, dockerfile=dockerfile, ci_repo=repo, catalogue=CATALOGUE)
     ]

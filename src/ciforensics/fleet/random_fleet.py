@@ -126,13 +126,13 @@ def random_parameters(
         )
         for nth, (share, (user_agent, credentials)) in enumerate(zip(activity, clients, strict=True))
     ]
-    sent = sum(flow.per_hour * one.chance for flow in drawn if not flow.git.proactive for one in flow.errands)
+    sent = sum(each.per_hour * one.chance for each in drawn if not each.git.proactive for one in each.errands)
     background = tuple(_background(sent * BACKGROUND / (1 - BACKGROUND), hours, libraries, rng))
     return Parameters(
         seed=seed,
         start=datetime(2026, 3, 17, tzinfo=UTC),
         hours=hours,
-        workflows=tuple(part for flow in drawn for part in _covered(flow, coverage)),
+        workflows=tuple(part for workflow in drawn for part in _covered(workflow, coverage)),
         pools=POOLS,
         background=background,
         offset=offset,
@@ -164,11 +164,11 @@ def _fetch(library: str, rng: random.Random) -> Errand:
     return Errand("git", library, chance=chance, delay=delay)
 
 
-def _covered(flow: Workflow, coverage: float) -> Iterator[Workflow]:
+def _covered(workflow: Workflow, coverage: float) -> Iterator[Workflow]:
     """A Poisson process in two: the builds on runners with the wrapper, and the others."""
     for share, pools in ((coverage, WATCHED), (1 - coverage, ("vm-bare",))):
         if share > 0:
-            yield replace(flow, per_hour=flow.per_hour * share, pools=pools)
+            yield replace(workflow, per_hour=workflow.per_hour * share, pools=pools)
 
 
 def _background(

@@ -73,9 +73,9 @@ def simulate(parameters: Parameters) -> Fleet:
     requests = [request for request in requests if 0 <= request.at < end]
     tunnels = [*_tunnels(requests, builds, rng), *_probes(parameters, rng)]
     invocations = [invocation for build in builds for invocation in _invocations(build, rng)]
-    watched = [build for build in builds if build.pool.engine]
-    events = [event for build in watched for event in _events(build, rng)]
-    events += [event for build in watched if build.pulled for event in service_events(build, rng)]
+    with_engine = [build for build in builds if build.pool.engine]
+    events = [event for build in with_engine for event in _events(build, rng)]
+    events += [event for build in with_engine if build.pulled for event in service_events(build, rng)]
     return Fleet(
         parameters,
         builds,
@@ -263,36 +263,38 @@ def _probes(parameters: Parameters, rng: random.Random) -> Iterator[Tunnel]:
 
 
 def _invocations(build: Build, rng: random.Random) -> Iterator[Invocation]:
-    flow = build.workflow
+    workflow = build.workflow
     if rng.random() < 0.4:
         yield Invocation(build.at - 9, ("login", "registry.acme.example"), build)
-    if flow.base:
-        yield Invocation(build.at - 6, ("pull", flow.base), build)
+    if workflow.base:
+        yield Invocation(build.at - 6, ("pull", workflow.base), build)
     if not build.pulled:
-        yield Invocation(build.at + 5, ("pull", flow.base), build)  # tried again, then the job gives up
+        yield Invocation(build.at + 5, ("pull", workflow.base), build)  # tried again, then the job gives up
         return
     command = ("buildx", "build") if build.pool.wrapper == "rich" else ("build",)
     yield Invocation(build.at, (*command, "--tag", build.image, "."), build)
     if build.pool.engine:
         yield Invocation(build.until - 45, ("run", "--detach", build.image), build)
-    if build.pool.engine and flow.execs:
-        yield Invocation(build.until - 40, ("exec", "test", *flow.execs.split()[:1]), build)
+    if build.pool.engine and workflow.execs:
+        yield Invocation(build.until - 40, ("exec", "test", *workflow.execs.split()[:1]), build)
     if rng.random() < 0.5:
         yield Invocation(build.until - 8, ("push", build.image), build)
 
 
 def _events(build: Build, rng: random.Random) -> Iterator[Event]:
     """What the daemon says of a build: nothing of a pull that failed, nor of those of a BuildKit build."""
-    flow, at = build.workflow, build.until - 50
+    workflow, at = build.workflow, build.until - 50
     if not build.pulled:
         return
-    if flow.base:
-        yield Event(build.at - 1.5, "image", "pull", flow.base, {"name": flow.base.rpartition(":")[0]}, build)
+    if workflow.base:
+        yield Event(
+            build.at - 1.5, "image", "pull", workflow.base, {"name": workflow.base.rpartition(":")[0]}, build
+        )
     digest, box, net = (f"{rng.getrandbits(256):064x}" for _ in range(3))
     name = rng.choice(("brave_hopper", "calm_noether", "keen_turing", "wry_lovelace"))
     of_box = {"image": build.image, "name": name}
     of_net = {"container": box, "name": "bridge", "type": "bridge"}
-    killed = rng.random() < flow.oom
+    killed = rng.random() < workflow.oom
     exits = {"exitCode": "137" if killed else rng.choice(("0", "0", "0", "0", "1"))}
     ran = rng.uniform(8, 25)
     if build.pool.engine == "29":
@@ -302,10 +304,10 @@ def _events(build: Build, rng: random.Random) -> Iterator[Event]:
     yield Event(at, "container", "create", box, of_box, build)
     yield Event(at + 0.011, "network", "connect", net, of_net, build)
     yield Event(at + 0.3, "container", "start", box, of_box, build)
-    if flow.execs:
+    if workflow.execs:
         ids = of_box | {"execID": f"{rng.getrandbits(256):064x}"}
-        yield Event(at + 5, "container", f"exec_create: {flow.execs}", box, ids, build)
-        yield Event(at + 5.02, "container", f"exec_start: {flow.execs}", box, ids, build)
+        yield Event(at + 5, "container", f"exec_create: {workflow.execs}", box, ids, build)
+        yield Event(at + 5.02, "container", f"exec_start: {workflow.execs}", box, ids, build)
         yield Event(at + 6.4, "container", "exec_die", box, ids | {"exitCode": "0"}, build)
     if killed:
         yield Event(at + ran - 0.02, "container", "oom", box, of_box, build)

@@ -78,25 +78,29 @@ def parameters(of: Parameters) -> dict[str, Any]:
     pools = {pool.name: pool for pool in of.pools}
     merged: dict[tuple[object, ...], dict[str, Any]] = {}
     asked: dict[tuple[str, str], int] = {}
-    for flow in of.workflows:
-        wrapped = sum(pools[name].wrapper is not None for name in flow.pools) / len(flow.pools) * of.coverage
+    for workflow in of.workflows:
+        wrapped = (
+            sum(pools[name].wrapper is not None for name in workflow.pools)
+            / len(workflow.pools)
+            * of.coverage
+        )
         one = merged.setdefault(
-            (flow.repo, flow.name, flow.job, flow.git, flow.errands),
+            (workflow.repo, workflow.name, workflow.job, workflow.git, workflow.errands),
             {
-                "ci_repo": flow.repo,
-                "workflow": flow.name,
-                "job": flow.job,
+                "ci_repo": workflow.repo,
+                "workflow": workflow.name,
+                "job": workflow.job,
                 "builds_per_hour": 0.0,
                 "builds_per_hour_without_wrapper": 0.0,
                 "requests": [
                     sent | {"chance": errand.chance, "median_s": errand.delay}
-                    for errand in flow.errands
-                    for sent in _sent(errand, flow.git, asked)
+                    for errand in workflow.errands
+                    for sent in _sent(errand, workflow.git, asked)
                 ],
             },
         )
-        one["builds_per_hour"] += flow.per_hour * wrapped
-        one["builds_per_hour_without_wrapper"] += flow.per_hour * (1 - wrapped)
+        one["builds_per_hour"] += workflow.per_hour * wrapped
+        one["builds_per_hour_without_wrapper"] += workflow.per_hour * (1 - wrapped)
     background = [
         sent
         | {"per_hour": other.per_hour, "between_hours": [other.between[0], min(other.between[1], of.hours)]}
@@ -123,8 +127,8 @@ def _sent(errand: Errand, git: Client, asked: dict[tuple[str, str], int]) -> lis
 
 
 def _job(build: Build) -> tuple[str, str, str, str]:
-    flow = build.workflow
-    return flow.repo, flow.name, flow.job, build.run_id
+    workflow = build.workflow
+    return workflow.repo, workflow.name, workflow.job, build.run_id
 
 
 def _lines(lines: list[str]) -> str:

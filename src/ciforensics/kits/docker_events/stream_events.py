@@ -89,11 +89,11 @@ def masked(text: str) -> str:
     """
     text = _SHAPED.sub(MARK, text[:_LONGEST])
     parts, done = [], 0
-    for found in _NAME.finditer(text):
-        name, between = found.groups()
+    for named in _NAME.finditer(text):
+        name, between = named.groups()
         flagged = name.startswith("-") or not between.isspace()
-        value = _VALUE.match(text, found.end())
-        if value and found.start() >= done and flagged and _SECRET.search(name):
+        value = _VALUE.match(text, named.end())
+        if value and named.start() >= done and flagged and _SECRET.search(name):
             parts += [text[done : value.start()], MARK]
             done = value.end()
     return "".join([*parts, text[done:]])

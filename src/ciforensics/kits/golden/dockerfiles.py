@@ -93,10 +93,10 @@ def images(text: str) -> list[Use]:
     ast = _parsed(text)
     reading = _Reading(ast.escape_token)
     reading.all_stages = {name for each in ast.instructions if (name := _stage_name(each))}
-    found = [use for instruction in ast.instructions for use in reading.uses(instruction)]
+    uses = [use for instruction in ast.instructions for use in reading.uses(instruction)]
     if reading.number < 0:
         raise DockerfileError("no FROM in it")
-    return found
+    return uses
 
 
 def _parsed(text: str) -> DockerfileAst:
@@ -191,9 +191,9 @@ class _Reading:
             raise ValueError("too long or too intricate")
         return expanded
 
-    def _marked(self, found: re.Match[str]) -> str:
-        name = found["bare"] or found["braced"]
-        return found[0] if name in self.arguments else _MARK.format(name)
+    def _marked(self, argument: re.Match[str]) -> str:
+        name = argument["bare"] or argument["braced"]
+        return argument[0] if name in self.arguments else _MARK.format(name)
 
     def _files(self, instruction: DockerfileInstruction, source: str) -> Iterator[Use]:
         """An image, unless it is a stage; COPY also takes a stage's number."""

@@ -60,13 +60,13 @@ def parse_reference(text: str) -> Reference:
     if text.endswith("\n") or len(text) > _LONGEST:  # a `$` of the library's patterns lets a newline pass
         raise ValueError("invalid reference format")
     try:
-        found = _Parsed.parse_normalized_named(text)
+        parsed = _Parsed.parse_normalized_named(text)
     except (InvalidReference, InvalidDigest) as error:
         raise ValueError(str(error)) from error
-    tag, digest = found["tag"], found["digest"]
+    tag, digest = parsed["tag"], parsed["digest"]
     return Reference(
-        registry=found.domain(),
-        repository=found.path(),
+        registry=parsed.domain(),
+        repository=parsed.path(),
         tag=tag or (None if digest else "latest"),
         digest=digest,
     )

@@ -53,7 +53,7 @@ class Resolved:
         }
 
 
-def resolve(reference: str, catalogue: Catalogue | None = None) -> Resolved:
+def resolve_reference(reference: str, catalogue: Catalogue | None = None) -> Resolved:
     """Who would serve an image; without a catalogue no image is golden.
 
     Example:
@@ -61,8 +61,8 @@ def resolve(reference: str, catalogue: Catalogue | None = None) -> Resolved:
         >>> images = (Image(name="golang:1.24-bookworm"),)
         >>> ours = Catalogue(organisations=("acme",), mirror="eu-docker.pkg.dev/acme/mirror", images=images)
         >>> for name in ("golang:1.24-bookworm", "golang:1.24", "ghcr.io/acme/base:1"):
-        ...     found = resolve(name, ours)
-        ...     print(found.served_by, found.reason)
+        ...     image = resolve_reference(name, ours)
+        ...     print(image.served_by, image.reason)
         golden None
         cache no golden version of this tag
         bypassed from ghcr.io, for which no mirror is asked
@@ -107,8 +107,8 @@ def _asked(parsed: Reference, catalogue: Catalogue | None) -> str | None:
 @cache
 def _golden(catalogue: Catalogue) -> dict[str, set[str]]:
     """Names of golden images at the mirror, to their tags."""
-    found: dict[str, set[str]] = {}
+    tags: dict[str, set[str]] = {}
     for image in catalogue.images:
         name, _, tag = image.mirrored.rpartition(":")
-        found.setdefault(name, set()).add(tag)
-    return found
+        tags.setdefault(name, set()).add(tag)
+    return tags

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ciforensics.errors import CiforensicsError
 from ciforensics.kits.golden.dockerfiles import DockerfileError, images
-from ciforensics.kits.golden.resolve import resolve, unknown
+from ciforensics.kits.golden.resolve import resolve_reference, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +87,7 @@ class _Place:
     ci_repo: str | None
 
 
-def scan(
+def scan_tree(
     tree: Path, *, catalogue: Catalogue | None = None, ci_repo: str | None = None, by_folder: bool = False
 ) -> Iterator[BaseImage | Unread]:
     """The images of all Dockerfiles of a tree, in the order of their paths.
@@ -124,13 +124,13 @@ def scan(
         yield _unread(places[str(top)], str(error.filename), f"cannot be read: {error.strerror}")
 
 
-def json_line(found: BaseImage | Unread, ts: datetime) -> str:
+def json_line(image: BaseImage | Unread, ts: datetime) -> str:
     """One line of a scan, as `ciforensics ingest` reads it; `ts` is when the scan began, UTC."""
     written = ts.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return json.dumps({"ts": written, **found.columns}, separators=(",", ":"))
+    return json.dumps({"ts": written, **image.columns}, separators=(",", ":"))
 
 
-def found_in(
+def scan_text(
     text: str, *, dockerfile: str, ci_repo: str | None, catalogue: Catalogue | None = None
 ) -> Iterator[BaseImage | Unread]:
     """The images of one Dockerfile."""
@@ -143,8 +143,7 @@ def found_in(
         if use.image is None:
             resolved = unknown(use.written, use.reason or "")
         else:
-            found = resolve(use.image, catalogue)
-            resolved = replace(found, reference=use.written)
+            resolved = replace(resolve_reference(use.image, catalogue), reference=use.written)
         yield BaseImage(
             ci_repo=ci_repo,
             dockerfile=dockerfile,
@@ -166,7 +165,7 @@ def _of_file(path: str, place: _Place, catalogue: Catalogue | None) -> Iterator[
         yield _unread(place, path, str(error))
     else:
         shown = _shown(path, place)
-        yield from found_in(text, dockerfile=shown, ci_repo=place.ci_repo, catalogue=catalogue)
+        yield from scan_text(text, dockerfile=shown, ci_repo=place.ci_repo, catalogue=catalogue)
 
 
 def _read(path: str) -> str:

@@ -54,9 +54,9 @@ class Totals:
         return self.images - self.unknown
 
 
-def totals(found: Iterable[BaseImage | Unread]) -> Totals:
-    """Counts what a scan found."""
-    everything = list(found)
+def count_images(scanned: Iterable[BaseImage | Unread]) -> Totals:
+    """Counts what a scan gave."""
+    everything = list(scanned)
     named = [each for each in everything if isinstance(each, BaseImage)]
     bases = [each for each in named if each.instruction == "FROM" and each.resolved.reference != SCRATCH]
     served = Counter(each.resolved.served_by for each in bases)

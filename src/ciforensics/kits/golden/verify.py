@@ -65,7 +65,7 @@ class Verdict:
         return self.behaviour is Behaviour.CREDENTIALS_FIRST and self.tag_agrees
 
 
-def verify(git: Git, *, url: str | None = None) -> list[Verdict]:
+def judge_git(git: Git, *, url: str | None = None) -> list[Verdict]:
     """Runs a git against a forge on loopback; nothing is sent anywhere else.
 
     Args:

@@ -90,10 +90,10 @@ def address(value: Any) -> str:
     ('10.0.0.5', 'fd00::5', '')
     """
     try:
-        found = ipaddress.ip_address(value if isinstance(value, str) else "")
+        parsed = ipaddress.ip_address(value if isinstance(value, str) else "")
     except ValueError:
         return ""
-    return str(getattr(found, "ipv4_mapped", None) or found)
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
 @dataclass(frozen=True)
@@ -109,20 +109,20 @@ class Pod:
     addresses: frozenset[str]
 
     @classmethod
-    def read(cls, found: Any) -> Pod:
+    def read(cls, item: Any) -> Pod:
         """A pod as the API describes it: one that is finished or has the node's addresses holds none."""
-        status, name = at(found, "status"), clean(at(found, "metadata", "name"))
+        status, name = at(item, "status"), clean(at(item, "metadata", "name"))
         listed = at(status, "podIPs")
         given = [at(one, "ip") for one in (listed if isinstance(listed, list) else [])]
-        without = at(found, "spec", "hostNetwork") is True or at(status, "phase") in ("Succeeded", "Failed")
+        without = at(item, "spec", "hostNetwork") is True or at(status, "phase") in ("Succeeded", "Failed")
         return cls(
-            uid=clean(at(found, "metadata", "uid")),
-            namespace=clean(at(found, "metadata", "namespace")),
+            uid=clean(at(item, "metadata", "uid")),
+            namespace=clean(at(item, "metadata", "namespace")),
             name=name,
-            node=clean(at(found, "spec", "nodeName")),
-            runners=(clean(at(found, "metadata", "labels", "runner-pod")), name),
+            node=clean(at(item, "spec", "nodeName")),
+            runners=(clean(at(item, "metadata", "labels", "runner-pod")), name),
             # Text that sorts. A pod gets its address when it starts: created, it may wait for a node.
-            since=clean(at(status, "startTime")) or clean(at(found, "metadata", "creationTimestamp")),
+            since=clean(at(status, "startTime")) or clean(at(item, "metadata", "creationTimestamp")),
             addresses=frozenset(map(address, [*given, at(status, "podIP")]) if not without else ()) - {""},
         )
 
@@ -134,9 +134,9 @@ class Pods:
         self._pods: dict[str, Pod] = {}
         self._holders: dict[str, Pod] = {}
 
-    def put(self, found: Any, *, gone: bool = False) -> None:
+    def put(self, item: Any, *, gone: bool = False) -> None:
         """Takes in what a list or an event says of a pod."""
-        pod = Pod.read(found)
+        pod = Pod.read(item)
         before = self._pods.pop(pod.uid, None)
         if not gone:
             self._pods[pod.uid] = pod
@@ -154,7 +154,7 @@ class Pods:
         return self._holders.get(ip)
 
 
-def job(found: Any) -> dict[str, str]:
+def job(item: Any) -> dict[str, str]:
     """What an EphemeralRunner says of the job that it runs; nothing before the job starts.
 
     >>> job({"status": {"workflowRunId": 42, "jobRepositoryName": "octo/app",
@@ -167,7 +167,7 @@ def job(found: Any) -> dict[str, str]:
     ...                 "jobWorkflowRef": "octo/ci/.github/workflows/go.yml@v1"}})
     {'repo': 'octo/app', 'workflow': 'octo/ci/.github/workflows/go.yml'}
     """
-    status = at(found, "status")
+    status = at(item, "status")
     repo = clean(at(status, "jobRepositoryName"))
     reference = at(status, "jobWorkflowRef")
     workflow = clean(reference.partition("@")[0] if isinstance(reference, str) else "")
@@ -187,13 +187,13 @@ class Runners:
     def __init__(self) -> None:
         self._jobs: dict[tuple[str, str], dict[str, str]] = {}
 
-    def put(self, found: Any, *, gone: bool = False) -> None:
+    def put(self, item: Any, *, gone: bool = False) -> None:
         """Takes in what a list or an event says of a runner."""
-        name = clean(at(found, "metadata", "namespace")), clean(at(found, "metadata", "name"))
+        name = clean(at(item, "metadata", "namespace")), clean(at(item, "metadata", "name"))
         if gone:
             self._jobs.pop(name, None)
         else:
-            self._jobs[name] = job(found)
+            self._jobs[name] = job(item)
 
     def get(self, namespace: str, name: str) -> dict[str, str]:
         """The job of a runner."""
@@ -297,8 +297,8 @@ class Watch(threading.Thread, Generic[Store]):
             items, version = at(page, "items"), at(page, "metadata", "resourceVersion")
             if not isinstance(items, list) or not isinstance(version, str) or not version:
                 raise Unusable("not a list")
-            for found in items:
-                held.put(found)
+            for item in items:
+                held.put(item)
             more = at(page, "metadata", "continue")
             if not isinstance(more, str) or not more:
                 break
@@ -325,14 +325,14 @@ class Watch(threading.Thread, Generic[Store]):
 
     def _take(self, event: Any) -> None:
         """Takes in one event of a watch."""
-        kind, found = at(event, "type"), at(event, "object")
-        version = at(found, "metadata", "resourceVersion")
+        kind, item = at(event, "type"), at(event, "object")
+        version = at(item, "metadata", "resourceVersion")
         if kind == "ERROR":  # 410: what it should go on from is no longer known
-            raise Unusable(f"error {at(found, 'code')}" if type(at(found, "code")) is int else "an error")
+            raise Unusable(f"error {at(item, 'code')}" if type(at(item, "code")) is int else "an error")
         if not isinstance(version, str) or not version:
             raise Unusable("not an event")
         if kind in ("ADDED", "MODIFIED", "DELETED"):
-            self.held.put(found, gone=kind == "DELETED")
+            self.held.put(item, gone=kind == "DELETED")
         self._version = version
 
     def _say(self, error: Exception) -> None:
@@ -372,8 +372,8 @@ def reply(question: bytes, directory: Directory) -> bytes:
     """
     fields = question.decode("utf-8", "replace").split()
     channel = [fields.pop(0)] if fields and re.fullmatch("[0-9]+", fields[0]) else []  # if concurrency=
-    found = directory.find(address(unquote(fields[0]))) if fields else {}
-    values = (f'{key}="{quoted(value)}"' for key, value in found.items())
+    names = directory.find(address(unquote(fields[0]))) if fields else {}
+    values = (f'{key}="{quoted(value)}"' for key, value in names.items())
     return (" ".join([*channel, "OK", *values]) + "\n").encode()
 
 
