@@ -297,24 +297,34 @@ SKIPPED = Table(
     ),
 )
 
+
+def _of(kind: Kind, **meanings: str) -> tuple[Column, ...]:
+    return tuple(Column(name, kind, meaning) for name, meaning in meanings.items())
+
+
 PROGRESS = Table(
     "store.progress",
     "where reading a file ended, and how to tell the file again",
     (
         FILE_ID,
-        Column("head_bytes", Kind.NUMBER, "bytes at its start that tell it"),
-        Column("head_sha256", Kind.TEXT, "SHA-256 of these"),
-        Column("edge_bytes", Kind.NUMBER, "bytes before the boundary that tell it"),
-        Column("edge_sha256", Kind.TEXT, "SHA-256 of these"),
-        Column("boundary", Kind.NUMBER, "byte where the last whole record ends"),
-        Column("boundary_line", Kind.NUMBER, "number of the line that begins there"),
-        Column("tail_sha256", Kind.TEXT, "SHA-256 of what follows, read as provisional"),
-        Column("header_bytes", Kind.NUMBER, "bytes of its header"),
-        Column("blank_bytes", Kind.NUMBER, "bytes that belong to no record"),
-        Column("record_bytes", Kind.NUMBER, "bytes of whole records"),
-        Column("provisional_bytes", Kind.NUMBER, "bytes after the boundary"),
-        Column("settled", Kind.NOTES, "counts of whole records"),
-        Column("options", Kind.NOTES, "how it was read"),
+        *_of(
+            Kind.NUMBER,
+            head_bytes="bytes at its start that tell it",
+            edge_bytes="bytes before the boundary that tell it",
+            boundary="byte where the last whole record ends",
+            boundary_line="number of the line that begins there",
+            header_bytes="bytes of its header",
+            blank_bytes="bytes that belong to no record",
+            record_bytes="bytes of whole records",
+            provisional_bytes="bytes after the boundary",
+        ),
+        *_of(
+            Kind.TEXT,
+            head_sha256="SHA-256 of the head_bytes",
+            edge_sha256="SHA-256 of the edge_bytes",
+            tail_sha256="SHA-256 of what follows the boundary, read as provisional",
+        ),
+        *_of(Kind.NOTES, settled="counts of whole records", options="how it was read"),
     ),
 )
 
@@ -323,8 +333,7 @@ SEGMENTS = Table(
     "one stretch of a file that one ingest read",
     (
         FILE_ID,
-        Column("first_byte", Kind.NUMBER, "where it begins"),
-        Column("end_byte", Kind.NUMBER, "where it ends"),
+        *_of(Kind.NUMBER, first_byte="where it begins", end_byte="where it ends"),
         Column("sha256", Kind.TEXT, "SHA-256 of its bytes"),
     ),
 )
@@ -334,9 +343,12 @@ TWINS = Table(
     "two files of one proxy's traffic, see twins_found",
     (
         FILE_ID,
-        Column("twin_file_id", Kind.NUMBER, "the other file"),
-        Column("left_out_file_id", Kind.NUMBER, "which of the two is left out"),
-        Column("pairs", Kind.NUMBER, "rows that both hold"),
+        *_of(
+            Kind.NUMBER,
+            twin_file_id="the other file",
+            left_out_file_id="which of the two is left out",
+            pairs="rows that both hold",
+        ),
         Column("share", Kind.SHARE, "their share of the rows of the smaller one"),
     ),
 )

@@ -28,14 +28,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ciforensics.contract import (
-    REJECTED,
-    Head,
-    Parsed,
-    Reader,
-    ReadOptions,
-    Source,
-)
+from ciforensics.contract import REJECTED, Head, Parsed, Reader, ReadOptions, Source
 from ciforensics.errors import Unreadable
 from ciforensics.formats import docker, records, times
 

@@ -30,15 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from ciforensics.contract import (
-    RECORDS,
-    REJECTED,
-    Head,
-    Parsed,
-    Reader,
-    ReadOptions,
-    Source,
-)
+from ciforensics.contract import RECORDS, REJECTED, Head, Parsed, Reader, ReadOptions, Source
 from ciforensics.errors import Unreadable
 from ciforensics.formats import docker, records, times
 

@@ -22,14 +22,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ciforensics.contract import (
-    REJECTED,
-    Head,
-    Parsed,
-    Reader,
-    ReadOptions,
-    Source,
-)
+from ciforensics.contract import REJECTED, Head, Parsed, Reader, ReadOptions, Source
 from ciforensics.errors import Unreadable
 from ciforensics.formats import http, times
 from ciforensics.formats.delimited import MAX_WIDTH, Layout, split

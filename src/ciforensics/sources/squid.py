@@ -39,15 +39,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ciforensics.contract import (
-    RECORDS,
-    REJECTED,
-    Head,
-    Parsed,
-    Reader,
-    ReadOptions,
-    Source,
-)
+from ciforensics.contract import RECORDS, REJECTED, Head, Parsed, Reader, ReadOptions, Source
 from ciforensics.errors import Unreadable
 from ciforensics.formats import http, records, squid_json, squid_text
 
