@@ -124,7 +124,7 @@ def find_files(paths: Iterable[str | os.PathLike[str]], *, leave_out: Path) -> l
 
     Hidden files, DuckDB files and the case's own are left out of folders.
     """
-    found: dict[Path, int] = {}
+    sizes: dict[Path, int] = {}
     own = {leave_out.name, leave_out.name + ".lock"}
     for given in map(Path, paths):
         if not given.exists():
@@ -133,5 +133,5 @@ def find_files(paths: Iterable[str | os.PathLike[str]], *, leave_out: Path) -> l
         for path in inside:
             hidden = given.is_dir() and any(part.startswith(".") for part in path.relative_to(given).parts)
             if path.is_file() and not hidden and path.name not in own and path.suffix != ".duckdb":
-                found[path] = path.stat().st_size
-    return sorted(found, key=lambda path: (found[path], str(path)))
+                sizes[path] = path.stat().st_size
+    return sorted(sizes, key=lambda path: (sizes[path], str(path)))

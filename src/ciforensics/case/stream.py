@@ -129,7 +129,7 @@ class _Lines:
             header = end - blank_bytes(data[:end])
             self.header_left -= taken
             lines = lines[taken:]
-        found, held_lines = self.assemble(lines, final)
+        whole, held_lines = self.assemble(lines, final)
         size, kept = len(data), n_lines
         if held_lines:
             kept = int(lines["line_no"][-held_lines]) - self.at.line_no
@@ -137,8 +137,8 @@ class _Lines:
         if len(lines) < n_lines:
             blank = blank_bytes(data[:size])
         self.at = Position(self.at.offset + size, self.at.line_no + kept)
-        found, rejected = _too_long(found)
-        return Batch(found, rejected, size, header, blank, self.at, provisional), len(data) - size
+        whole, rejected = _too_long(whole)
+        return Batch(whole, rejected, size, header, blank, self.at, provisional), len(data) - size
 
     def skip_line(self, stream: BinaryIO, begun: bytes, hashes: Hashes) -> tuple[Batch, bytes]:
         """Reads to the end of a line that is too long to keep; gives what follows it as well."""
@@ -182,16 +182,16 @@ def offset_of_line(data: bytes, n: int) -> int:
     return at + 1
 
 
-def _too_long(found: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    long = found["text"].str.len_bytes() > MAX_LINE
+def _too_long(read: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    long = read["text"].str.len_bytes() > MAX_LINE
     if not long.any():
-        return found, pl.DataFrame(schema=contract.REJECTED)
-    return found.filter(~long), _refused(found.filter(long))
+        return read, pl.DataFrame(schema=contract.REJECTED)
+    return read.filter(~long), _refused(read.filter(long))
 
 
-def _refused(found: pl.DataFrame) -> pl.DataFrame:
+def _refused(long: pl.DataFrame) -> pl.DataFrame:
     reason = pl.lit(f"longer than {MAX_LINE >> 20} MiB")
-    return found.select("line_no", "n_lines", reason=reason, text=pl.col("text").str.slice(0, 8192))
+    return long.select("line_no", "n_lines", reason=reason, text=pl.col("text").str.slice(0, 8192))
 
 
 def line_batches(
@@ -243,8 +243,8 @@ def block_batches(
         (hashes.tail if block.provisional else hashes.settled).update(taken)
         done = block.end
         at = Position(at.offset + size, at.line_no + len(block.records))
-        found, rejected = _too_long(block.records)
-        yield Batch(found, rejected, size, 0, block.blank, at, block.provisional)
+        whole, rejected = _too_long(block.records)
+        yield Batch(whole, rejected, size, 0, block.blank, at, block.provisional)
 
 
 class _Tee(io.RawIOBase):

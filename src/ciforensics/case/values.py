@@ -76,9 +76,9 @@ class Values:
         )
 
     def _learn(self, new: pl.Series) -> pl.DataFrame:
-        clean, found = redact.frame(new.to_frame(), key=self._key)
+        clean, secrets = redact.frame(new.to_frame(), key=self._key)
         held = pl.zeros(len(new), pl.Int64, eager=True)
-        if found:
+        if secrets:
             pairs = zip(new, clean[self.column], strict=True)
             counted = [redact.text(raw, key=self._key)[1] if raw != out else 0 for raw, out in pairs]
             held = pl.Series(counted, dtype=pl.Int64)

@@ -67,8 +67,8 @@ class Layout:
 
     Example:
         >>> batch = pl.DataFrame({"line_no": [1, 2], "n_lines": 1, "text": ['GET,"a ""b"" c"', "GET,a,b"]})
-        >>> found, rejected = Layout(",", 2).fields(batch)
-        >>> found.rows(), rejected["reason"].to_list()
+        >>> read, rejected = Layout(",", 2).fields(batch)
+        >>> read.rows(), rejected["reason"].to_list()
         ([(1, 'GET', 'a "b" c')], ['3 fields, 2 expected'])
     """
 
@@ -172,9 +172,9 @@ class Layout:
         regular = regular.scatter(rest, text.gather(rest).str.contains(self.whole))
         if regular.all():
             return self._split(batch, wanted), pl.DataFrame(schema=REJECTED)
-        found = self._split(batch.filter(regular), wanted)
+        rows = self._split(batch.filter(regular), wanted)
         salvaged, rejected = self._salvage(batch.filter(~regular), wanted)
-        return pl.concat([found, salvaged]).sort("line_no") if len(salvaged) else found, rejected
+        return pl.concat([rows, salvaged]).sort("line_no") if len(salvaged) else rows, rejected
 
     def _split(self, batch: pl.DataFrame, wanted: list[int]) -> pl.DataFrame:
         """Splits well-formed records."""
@@ -182,7 +182,7 @@ class Layout:
             return pl.DataFrame(schema={"line_no": pl.Int64} | dict.fromkeys(map(str, wanted), pl.String))
         # A header of ours: without one polars takes the width from the first record, and its byte order mark.
         header = pl.Series("text", [self.delimiter.join(map(str, range(self.width)))])
-        found = pl.read_csv(
+        fields = pl.read_csv(
             io.BytesIO(pl.concat([header, batch["text"]]).str.join("\n").cast(pl.Binary).item()),
             separator=self.delimiter,
             columns=wanted,
@@ -190,17 +190,17 @@ class Layout:
             null_values=list(NULLS),
             truncate_ragged_lines=True,
         )
-        return pl.DataFrame([batch["line_no"]]).hstack(found)
+        return pl.DataFrame([batch["line_no"]]).hstack(fields)
 
     def _salvage(self, batch: pl.DataFrame, wanted: list[int]) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Splits what is not well formed, where one reading exists."""
         groups = batch["text"].str.extract_groups(self.salvage).struct.unnest()
         unread = groups.to_series().is_null()
-        found = groups.filter(~unread).select(
+        fields = groups.filter(~unread).select(
             _unquoted(str(number + 1)).alias(str(number)) for number in wanted
         )
-        found = found.select(pl.when(~pl.all().is_in(NULLS)).then(pl.all()))
-        return batch.filter(~unread).select("line_no").hstack(found), self._rejected(batch.filter(unread))
+        fields = fields.select(pl.when(~pl.all().is_in(NULLS)).then(pl.all()))
+        return batch.filter(~unread).select("line_no").hstack(fields), self._rejected(batch.filter(unread))
 
     def _rejected(self, batch: pl.DataFrame) -> pl.DataFrame:
         outside = pl.col("text").str.replace_all(_QUOTED, "")

@@ -200,7 +200,7 @@ def unglue(broken: pl.DataFrame, start: re.Pattern[str]) -> pl.DataFrame:
 
 def _pieces(broken: pl.DataFrame, start: re.Pattern[str]) -> Iterable[tuple[int, int, str]]:
     for line_no, n_lines, text in broken.select("line_no", "n_lines", "text").iter_rows():
-        begins = sorted({0, *(found.start("start") for found in start.finditer(text))})
+        begins = sorted({0, *(match.start("start") for match in start.finditer(text))})
         if len(begins) == 1:
             yield line_no, n_lines, text
             continue

@@ -161,8 +161,8 @@ def array_lines(head: bytes) -> list[str]:
     """
     if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         return []
-    found = next(har.elements(io.BytesIO(head), 1, reduce=lambda entry: entry, per_block=100), None)
-    entries = found.records["text"].to_list() if found else []
+    block = next(har.elements(io.BytesIO(head), 1, reduce=lambda entry: entry, per_block=100), None)
+    entries = block.records["text"].to_list() if block else []
     entries = [text for text in entries if text.startswith("{")]
     if not entries or not all(map(_is_log_entry, entries)):
         return []
@@ -172,10 +172,10 @@ def array_lines(head: bytes) -> list[str]:
 def array_reader(reader: Reader) -> Reader:
     """Reads from an array of log entries what `reader` reads from lines."""
 
-    def parse(found: pl.DataFrame) -> Parsed:
+    def parse(records: pl.DataFrame) -> Parsed:
         text = pl.col("text").map_elements(_text, return_dtype=pl.String)
         return reader.parse(
-            found.with_columns(pl.when(pl.col("text").str.starts_with('"')).then(text).otherwise("text"))
+            records.with_columns(pl.when(pl.col("text").str.starts_with('"')).then(text).otherwise("text"))
         )
 
     return replace(reader, format="json array", parse=parse, blocks=partial(har.elements, reduce=_payload))
@@ -188,8 +188,8 @@ def assembler(envelope: Envelope | None, assemble: Assemble) -> Assemble:
 
     def both(lines: pl.DataFrame, final: bool) -> tuple[pl.DataFrame, int]:
         peeled, torn = envelope.peel(lines, final)
-        found, open_lines = assemble(peeled, final)
+        assembled, open_lines = assemble(peeled, final)
         held = int(peeled["n_lines"][len(peeled) - open_lines :].sum()) if open_lines else 0
-        return found, torn + held
+        return assembled, torn + held
 
     return both

@@ -88,9 +88,9 @@ _DROPPED = r'(?i)"(?:(?:proxy-)?authorization|cookie)"\s*:'
 _VALUE = r'(?i)("(?:(?:proxy-)?authorization|auth[_-]?header|(?:set-)?cookie)"\s*:\s*")(?:[^"\\]|\\.)*'
 
 
-def _url(found: pl.DataFrame) -> pl.Expr:
+def _url(exchanges: pl.DataFrame) -> pl.Expr:
     """The URL as logged, or put together from its parts as mitmproxy's `pretty_url` is."""
-    if found["url"].str.contains("://", literal=True).all(ignore_nulls=False):
+    if exchanges["url"].str.contains("://", literal=True).all(ignore_nulls=False):
         return pl.col("url")  # the usual case; polars would work out every branch below for every row
     lower = pl.col("scheme").str.to_lowercase()
     plain = pl.when(lower.is_in(["http", "https", "ws", "wss"])).then(lower).otherwise("scheme")
@@ -120,9 +120,9 @@ def _url(found: pl.DataFrame) -> pl.Expr:
     )
 
 
-def _authenticated(found: pl.DataFrame) -> pl.Expr:
+def _authenticated(exchanges: pl.DataFrame) -> pl.Expr:
     said = pl.col("authenticated").str.strip_chars().str.to_lowercase()
-    if not found["authenticated"].null_count():
+    if not exchanges["authenticated"].null_count():
         return ~said.is_in(_NOTHING)
     return (
         pl.when(said.is_not_null())
@@ -172,32 +172,34 @@ def _reject() -> pl.Expr:
     )
 
 
-def parsed(found: pl.DataFrame, *, kind: str, timezone: ZoneInfo, extra: int = 0) -> Parsed:
+def parsed(exchanges: pl.DataFrame, *, kind: str, timezone: ZoneInfo, extra: int = 0) -> Parsed:
     """Exchanges to rows, and to those rejected or skipped.
 
     Args:
-        found: `line_no`, `n_lines`, `text`, `is_object` (there is a record at all) and any of `FIELDS`.
+        exchanges: `line_no`, `n_lines`, `text`, `is_object` (there is a record at all) and any of `FIELDS`.
         kind: what the time of an exchange marks: start, end or logged.
         timezone: the zone of times that name none.
         extra: how many of these records are beyond those that the caller was given.
     """
-    found = found.with_columns(
-        pl.lit(None, pl.String).alias(name) for name in FIELDS if name not in found.columns
+    exchanges = exchanges.with_columns(
+        pl.lit(None, pl.String).alias(name) for name in FIELDS if name not in exchanges.columns
     )
-    found = found.rename({"ts": "when", "status": "answer"}).with_columns(times.parse(found["ts"], timezone))
-    end = times.parse(found["end"], timezone)["ts"]
+    exchanges = exchanges.rename({"ts": "when", "status": "answer"}).with_columns(
+        times.parse(exchanges["ts"], timezone)
+    )
+    end = times.parse(exchanges["end"], timezone)["ts"]
     ip = pl.col("client_ip").str.strip_prefix("::ffff:")
-    has_port = found["client_ip"].str.contains(":", literal=True).any()
+    has_port = exchanges["client_ip"].str.contains(":", literal=True).any()
     with_port = r"^(?:\[(?<six>.+)\]|(?<four>\d+\.\d+\.\d+\.\d+)):(?<port>\d+)$"
     status = pl.col("answer").str.extract(r"^\s*(\d{1,3})(?:\.0+)?(?:\s|$)").cast(pl.Int16)
-    if found["answer"].str.len_bytes().max() == 3:  # as everybody writes it
+    if exchanges["answer"].str.len_bytes().max() == 3:  # as everybody writes it
         status = pl.col("answer").cast(pl.Int16, strict=False)
-    found = found.with_columns(
+    exchanges = exchanges.with_columns(
         ts_kind=pl.lit(kind),
         method=http.method("method"),
-        url=_url(found),
+        url=_url(exchanges),
         status=pl.when(status > 0).then(status),
-        authenticated=_authenticated(found),
+        authenticated=_authenticated(exchanges),
         request_bytes=_count("request_bytes"),
         response_bytes=_count("response_bytes"),
         duration_ms=pl.coalesce(
@@ -212,9 +214,10 @@ def parsed(found: pl.DataFrame, *, kind: str, timezone: ZoneInfo, extra: int = 0
         if has_port
         else _count("client_port"),
     ).with_columns(skip=_skip())
-    found = found.with_columns(reason=_reject())
+    exchanges = exchanges.with_columns(reason=_reject())
     good = pl.col("reason").is_null() & pl.col("skip").is_null()
-    skipped = found.filter(pl.col("skip").is_not_null() & pl.col("reason").is_null())["skip"].value_counts()
+    passed_over = pl.col("skip").is_not_null() & pl.col("reason").is_null()
+    skipped = exchanges.filter(passed_over)["skip"].value_counts()
     real = ~pl.col("authorization").str.strip_chars().str.to_lowercase().is_in(_NOTHING)
     secrets = pl.coalesce(
         pl.col("redacted").cast(pl.Int64, strict=False),
@@ -222,11 +225,11 @@ def parsed(found: pl.DataFrame, *, kind: str, timezone: ZoneInfo, extra: int = 0
         (real & ~pl.col("authorization").str.strip_chars().str.contains(_MASK)).cast(pl.Int64),
     )
     return Parsed(
-        {"requests": found.filter(good).select(pl.col(name).cast(kind) for name, kind in _TYPES.items())},
-        rejected=found.filter(pl.col("reason").is_not_null()).select(
+        {"requests": exchanges.filter(good).select(pl.col(name).cast(kind) for name, kind in _TYPES.items())},
+        rejected=exchanges.filter(pl.col("reason").is_not_null()).select(
             "line_no", "n_lines", "reason", pl.col("text").str.replace_all(_VALUE, "${1}***")
         ),
         skipped=dict(skipped.sort("skip").iter_rows()),
-        redacted=int(found.select(secrets.sum()).item()),
+        redacted=int(exchanges.select(secrets.sum()).item()),
         extra=extra,
     )

@@ -93,18 +93,18 @@ class JsonText:
 
     def opened(self, opening: re.Pattern[str]) -> tuple[int, str]:
         """Takes what comes before the first element: how many bytes, and what is wrong with them."""
-        while not (found := opening.search(self.text)) and len(self.text) < MAX_ELEMENT and self.more():
+        while not (match := opening.search(self.text)) and len(self.text) < MAX_ELEMENT and self.more():
             pass
-        if found or not self.text.strip():
-            return self.take(found.end() if found else len(self.text)), ""
+        if match or not self.text.strip():
+            return self.take(match.end() if match else len(self.text)), ""
         return 0, "no array"
 
     def gap(self) -> int:
         """Takes what stands between two elements."""
         taken = 0
         while True:
-            found = _SEPARATOR.match(self.text, self.at)
-            taken += self.take(found.end() if found else self.at)
+            match = _SEPARATOR.match(self.text, self.at)
+            taken += self.take(match.end() if match else self.at)
             if self.at < len(self.text) or not self.more():
                 return taken
 
@@ -158,8 +158,8 @@ def elements(
 
     Example:
         >>> import io
-        >>> found = elements(io.BytesIO(b'[ {"a": 1},\n{"a": 2}, {"a'), 1, reduce=lambda x: x)
-        >>> [(one.records["text"].to_list(), one.end, one.blank, one.provisional) for one in found]
+        >>> blocks = elements(io.BytesIO(b'[ {"a": 1},\n{"a": 2}, {"a'), 1, reduce=lambda x: x)
+        >>> [(one.records["text"].to_list(), one.end, one.blank, one.provisional) for one in blocks]
         [(['{"a":1}', '{"a":2}'], 22, 6, False), (['entry 3: Unterminated string starting at'], 25, 0, True)]
     """
     source = JsonText(stream)
@@ -300,9 +300,9 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 def _headers(message: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Header values by name in lower case."""
-    found: dict[str, list[Any]] = {}
+    headers: dict[str, list[Any]] = {}
     listed = message.get("headers")
     for header in listed if isinstance(listed, list) else []:
         if isinstance(header, dict):
-            found.setdefault(str(header.get("name")).lower(), []).append(header.get("value"))
-    return found
+            headers.setdefault(str(header.get("name")).lower(), []).append(header.get("value"))
+    return headers

@@ -62,8 +62,8 @@ def documents(stream: BinaryIO, first: int, *, facts: Facts, per_block: int = 50
     Example:
         >>> import io
         >>> pages = b'{"total_count": 2, "jobs": [{"id": 1}, {"id": 2}]}{"total_count": 0, "jobs": []} {"id'
-        >>> found = documents(io.BytesIO(pages), 1, facts=lambda job: [job])
-        >>> [(one.records["text"].to_list(), one.end, one.provisional) for one in found]
+        >>> blocks = documents(io.BytesIO(pages), 1, facts=lambda job: [job])
+        >>> [(one.records["text"].to_list(), one.end, one.provisional) for one in blocks]
         [(['{"id":1}', '{"id":2}'], 81, False), (['record 3: Unterminated string starting at'], 85, True)]
     """
     source = JsonText(stream)
@@ -99,14 +99,14 @@ def values(data: bytes, *, at_most: int = 50) -> list[Any]:
         [{'kind': 'Pod'}]
     """
     source = JsonText(io.BytesIO(data))
-    found: list[Any] = []
-    while len(found) < at_most:
+    parsed_values: list[Any] = []
+    while len(parsed_values) < at_most:
         _pass_between(source)
         value, wrong, _ = _element(source)
         if wrong:
             break
-        found.append(value)
-    return found
+        parsed_values.append(value)
+    return parsed_values
 
 
 def opens_list(data: bytes, key: str) -> bool:
@@ -117,8 +117,8 @@ def opens_list(data: bytes, key: str) -> bool:
         True
     """
     text = data[:AHEAD].decode("utf-8-sig", "replace").lstrip(" \t\r\n[")
-    found = re.match(_OPENING, text, re.DOTALL)
-    return found is not None and re.search(rf'"{key}"\s*:\s*\[$', found[0]) is not None
+    opening = re.match(_OPENING, text, re.DOTALL)
+    return opening is not None and re.search(rf'"{key}"\s*:\s*\[$', opening[0]) is not None
 
 
 def reader(
@@ -138,11 +138,11 @@ def reader(
         facts: what to keep of an element.
         parse: records, each a fact, to rows.
     """
-    found = values(head.data)
-    if knows(found) or (not found and any(opens_list(head.data, key) for key in lists)):
+    begun = values(head.data)
+    if knows(begun) or (not begun and any(opens_list(head.data, key) for key in lists)):
         return Reader("json", parse, blocks=partial(documents, facts=facts))
-    found = [value for line in head.lines[:50] for value in values(line.encode())]
-    if knows(found):  # in an envelope, or behind a line that is something else
+    begun = [value for line in head.lines[:50] for value in values(line.encode())]
+    if knows(begun):  # in an envelope, or behind a line that is something else
         return Reader("json lines", partial(_parse_lines, facts, parse))
     return None
 
@@ -159,10 +159,10 @@ def parsed(
         span: the columns with the time of the start, which each row has, and of the end.
         timezone: the zone of times that name none.
     """
-    found = json_fields(records, {name: [f"$.{name}"] for name in (*columns, "skip", "wrong")})
-    start, end = (times.parse(found[name], timezone)["ts"].rename(name) for name in span)
-    unread = start.is_null() | (end.is_null() & found[span[1]].is_not_null())
-    found = found.with_columns(
+    facts = json_fields(records, {name: [f"$.{name}"] for name in (*columns, "skip", "wrong")})
+    start, end = (times.parse(facts[name], timezone)["ts"].rename(name) for name in span)
+    unread = start.is_null() | (end.is_null() & facts[span[1]].is_not_null())
+    facts = facts.with_columns(
         start,
         end,
         reason=pl.when(~pl.col("is_object"))
@@ -170,11 +170,11 @@ def parsed(
         .when(pl.col("skip").is_null())
         .then(pl.coalesce("wrong", pl.when(unread).then(pl.lit("no time that can be read")))),
     )
-    rows = found.filter(pl.col("reason").is_null() & pl.col("skip").is_null())
-    skipped = found["skip"].drop_nulls().value_counts().sort("skip")
+    rows = facts.filter(pl.col("reason").is_null() & pl.col("skip").is_null())
+    skipped = facts["skip"].drop_nulls().value_counts().sort("skip")
     return Parsed(
         {table: rows.select("line_no", *columns)},
-        found.filter(pl.col("reason").is_not_null()).select(*REJECTED),
+        facts.filter(pl.col("reason").is_not_null()).select(*REJECTED),
         skipped=dict(skipped.iter_rows()),
     )
 
@@ -198,13 +198,13 @@ def _parse_lines(facts: Facts, parse: Callable[[pl.DataFrame], Parsed], lines: p
         for line_no, n_lines, line in lines.select(*RECORDS).iter_rows()
         for fact in _of_line(line, facts)
     ]
-    found = parse(pl.DataFrame(rows, schema=RECORDS, orient="row"))
-    return replace(found, extra=len(rows) - len(lines))
+    result = parse(pl.DataFrame(rows, schema=RECORDS, orient="row"))
+    return replace(result, extra=len(rows) - len(lines))
 
 
 def _of_line(line: str, facts: Facts) -> list[str]:
-    found = documents(io.BytesIO(line.encode()), 1, facts=facts)
-    return [fact for one in found for fact in one.records["text"]] or [dumps({"skip": "an empty list"})]
+    blocks = documents(io.BytesIO(line.encode()), 1, facts=facts)
+    return [fact for one in blocks for fact in one.records["text"]] or [dumps({"skip": "an empty list"})]
 
 
 def _pass_between(source: JsonText) -> int:
@@ -213,10 +213,10 @@ def _pass_between(source: JsonText) -> int:
     while True:
         while len(source.text) - source.at < AHEAD and source.more():
             pass
-        found = _BETWEEN.match(source.text, source.at)
-        if found is None:
+        match = _BETWEEN.match(source.text, source.at)
+        if match is None:
             return taken
-        taken += source.take(found.end())
+        taken += source.take(match.end())
 
 
 def _element(source: JsonText) -> tuple[Any, str, bool]:
@@ -242,8 +242,8 @@ def _element(source: JsonText) -> tuple[Any, str, bool]:
 
 def _pass_damage(source: JsonText) -> bool:
     """Takes what is up to the next line that begins a document; False: there is none."""
-    while not (found := _NEXT_DOCUMENT.search(source.text, source.at)):
+    while not (match := _NEXT_DOCUMENT.search(source.text, source.at)):
         if len(source.text) - source.at > MAX_ELEMENT or not source.more():
             return False
-    source.take(found.end())
+    source.take(match.end())
     return True

@@ -138,14 +138,14 @@ def json_fields(records: pl.DataFrame, paths: Mapping[str, Iterable[str]]) -> pl
     """
     wanted, rest = _shape({path for several in paths.values() for path in several})
     # Written out, not bound: DuckDB reads constants once, and bound ones anew for each row (5 times slower).
-    found = f"json_transform(text, {_literal(json.dumps(wanted))})" if wanted else "true"
+    whole = f"json_transform(text, {_literal(json.dumps(wanted))})" if wanted else "true"
     others = f"json_extract_string(text, [{', '.join(map(_literal, rest))}])" if rest else "NULL"
     # Guarded, as json_transform fails on what is no JSON; TRY() around it costs 40 µs for each such record.
     picked = ", ".join(_pick(name, several, rest) for name, several in paths.items())
     query = f"""
-        SELECT found IS NOT NULL AS is_object, {picked}
+        SELECT whole IS NOT NULL AS is_object, {picked}
         FROM (
-            SELECT CASE WHEN ok THEN {found} END AS found, CASE WHEN ok THEN {others} END AS others
+            SELECT CASE WHEN ok THEN {whole} END AS whole, CASE WHEN ok THEN {others} END AS others
             FROM (SELECT text, json_valid(text) AND ltrim(text)[1] = '{{' AS ok FROM batch)
         )
     """
@@ -191,7 +191,7 @@ def _pick(name: str, several: Iterable[str], rest: list[str]) -> str:
     places = [
         f"others[{rest.index(path) + 1}]"
         if path in rest
-        else ".".join(["found", *map(_name, _keys(path) or ())])
+        else ".".join(["whole", *map(_name, _keys(path) or ())])
         for path in several
     ]
     return f"coalesce({', '.join(places)}, NULL) AS {_name(name)}"

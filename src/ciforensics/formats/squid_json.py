@@ -108,12 +108,12 @@ def read(lines: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.Da
     rest = pl.concat([lines.filter(~opens), bad.select(lines.columns)]).sort("line_no", maintain_order=True)
     if not good:
         return _typed(lines.clear(), options), rest
-    found = (
+    given = (
         pl.concat(good, how="diagonal")
         .sort("line_no", maintain_order=True)
         .rename({"text": "was", "mended": "text"})
     )
-    facts = fields(found, _FIELDS, options.mapping).drop("text").rename({"was": "text"})
+    facts = fields(given, _FIELDS, options.mapping).drop("text").rename({"was": "text"})
     return _typed(facts, options), rest
 
 
@@ -201,7 +201,7 @@ def _split(bad: pl.DataFrame) -> pl.DataFrame:
     pieces = []
     for line_no, n_lines, text in bad.filter(several).select("line_no", "n_lines", "text").iter_rows():
         first = re.match(_OPENING, text.lstrip())
-        starts = [found.start() for found in re.finditer(_OPENING, text) if first and found[1] == first[1]]
+        starts = [match.start() for match in re.finditer(_OPENING, text) if first and match[1] == first[1]]
         cuts = [0, *starts[1:], len(text)]
         if len(cuts) == 2:
             pieces.append((line_no, n_lines, text))
@@ -216,11 +216,11 @@ def _split(bad: pl.DataFrame) -> pl.DataFrame:
 def _raw(bad: pl.DataFrame) -> pl.DataFrame:
     """A value that is no JSON, where its key may hold the helper's word: no other field of ours."""
     short = pl.when(pl.col("text").str.len_bytes() <= _MAX_MENDED).then("text")
-    found = bad.with_columns(short.str.extract_groups(_RAW).alias("found")).unnest("found")
+    pieces = bad.with_columns(short.str.extract_groups(_RAW).alias("pieces")).unnest("pieces")
     known = [name for column, names in _FIELDS.items() if column != "metadata" for name in names]
     key = pl.col("key").str.to_lowercase().str.replace_all(r"[-. ]", "_")
     mended = _mend(pl.concat_str(pl.col("head"), pl.lit("null"), pl.col("tail")))
-    return found.with_columns(mended=pl.when(~key.is_in(known)).then(mended))
+    return pieces.with_columns(mended=pl.when(~key.is_in(known)).then(mended))
 
 
 def _typed(facts: pl.DataFrame, options: ReadOptions) -> pl.DataFrame:
@@ -276,8 +276,8 @@ def _said(said: pl.Series, mapping: Mapping[str, str]) -> pl.DataFrame:
             frames.append(frame.filter(read))
             left = frame.filter(~read)["said"]
     frame = pl.concat([*frames, _spelled(left, "to_json(said)::VARCHAR")])
-    found = fields(frame.with_columns(text="metadata"), _CI, mapping)
-    absent = [pl.lit(None, pl.String).alias(name) for name in _CI if name not in found.columns]
+    metadata = fields(frame.with_columns(text="metadata"), _CI, mapping)
+    absent = [pl.lit(None, pl.String).alias(name) for name in _CI if name not in metadata.columns]
     eaten = pl.col("said").str.contains(_EATEN)
     once = {
         name: pl.when(eaten & (pl.col("said").str.count_matches(rf"[{{,]{name}:") == 1)).then(
@@ -285,10 +285,10 @@ def _said(said: pl.Series, mapping: Mapping[str, str]) -> pl.DataFrame:
         )
         for name in ("namespace", "pod", "node")
     }
-    found = found.with_columns(absent).with_columns(
+    metadata = metadata.with_columns(absent).with_columns(
         pl.coalesce(name, word).alias(name) for name, word in once.items()
     )
-    return found.select("said", "metadata", *(pl.col(name).alias(f"{name}_said") for name in _CI))
+    return metadata.select("said", "metadata", *(pl.col(name).alias(f"{name}_said") for name in _CI))
 
 
 def _spelled(said: pl.Series, spelling: str) -> pl.DataFrame:

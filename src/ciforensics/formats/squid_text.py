@@ -71,11 +71,11 @@ def match(records: pl.DataFrame, pattern: str) -> tuple[pl.DataFrame, pl.DataFra
         >>> match(frame, r"^(?<key>.)=(?<value>.)$")[0].rows()
         [('a=1', 'a', '1')]
     """
-    found = records["text"].str.extract_groups(pattern).struct.unnest()
-    hit = found[:, 0].is_not_null()
+    groups = records["text"].str.extract_groups(pattern).struct.unnest()
+    hit = groups[:, 0].is_not_null()
     if hit.all():
-        return records.hstack(found), records.clear()
-    return records.hstack(found).filter(hit), records.filter(~hit)
+        return records.hstack(groups), records.clear()
+    return records.hstack(groups).filter(hit), records.filter(~hit)
 
 
 def native(records: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ARG001 (as every parser)
@@ -90,33 +90,33 @@ def native(records: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, p
 
 def common(records: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The formats `common` and `combined`: those of a web server, with Squid's `RESULT:HIERARCHY` behind."""
-    found, rest = match(records, _COMMON)
-    glued = found["user_agent"].str.contains(rf'{_WHEN} "').fill_null(value=False)
+    rows, rest = match(records, _COMMON)
+    glued = rows["user_agent"].str.contains(rf'{_WHEN} "').fill_null(value=False)
     if glued.any():
-        found, rest = found.filter(~glued), pl.concat([rest, found.filter(glued).select(rest.columns)])
+        rows, rest = rows.filter(~glued), pl.concat([rest, rows.filter(glued).select(rest.columns)])
     known = pl.when(pl.col("actor") != "-").then("actor").otherwise("ident")
-    return _headers(_clf(found.with_columns(known.alias("actor")), options)), rest
+    return _headers(_clf(rows.with_columns(known.alias("actor")), options)), rest
 
 
 def referrer(records: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ARG001 (as every parser)
     """The format `referrer`: time, client, where it came from, and the URL without its method."""
-    found, rest = match(records, _REFERRER)
-    return found.with_columns(_epoch()), rest
+    rows, rest = match(records, _REFERRER)
+    return rows.with_columns(_epoch()), rest
 
 
 def useragent(records: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The format `useragent`, which tells a program and an address but not what was asked for: no row."""
-    found, rest = match(records, _USERAGENT)
-    asked = found["user_agent"].str.contains(_REQUEST_LINE)
-    rest = pl.concat([rest, found.filter(asked).select(rest.columns)]).sort("line_no")
+    rows, rest = match(records, _USERAGENT)
+    asked = rows["user_agent"].str.contains(_REQUEST_LINE)
+    rest = pl.concat([rest, rows.filter(asked).select(rest.columns)]).sort("line_no")
     skip = pl.lit("a user agent without what it asked for: a request or a tunnel, the format does not say")
-    return _clf(found.filter(~asked), options).with_columns(skip=skip), rest
+    return _clf(rows.filter(~asked), options).with_columns(skip=skip), rest
 
 
 def cache_log(records: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ARG001 (as every parser)
     """Lines of cache.log, Squid's own diary: a container often writes both to one stdout."""
-    found, rest = match(records, _CACHE_LOG)
-    return found.with_columns(skip=pl.lit("a line of cache.log, no access")), rest
+    rows, rest = match(records, _CACHE_LOG)
+    return rows.with_columns(skip=pl.lit("a line of cache.log, no access")), rest
 
 
 def _epoch() -> list[pl.Expr]:
@@ -127,22 +127,22 @@ def _epoch() -> list[pl.Expr]:
     ]
 
 
-def _clf(found: pl.DataFrame, options: ReadOptions) -> pl.DataFrame:
-    return found.hstack(times.parse(found["when"], options.timezone))
+def _clf(rows: pl.DataFrame, options: ReadOptions) -> pl.DataFrame:
+    return rows.hstack(times.parse(rows["when"], options.timezone))
 
 
-def _headers(found: pl.DataFrame) -> pl.DataFrame:
+def _headers(rows: pl.DataFrame) -> pl.DataFrame:
     """What the blobs of log_mime_hdrs tell; the rest of them is dropped, its credentials are counted."""
-    if not found["sent"].count():
-        return found
+    if not rows["sent"].count():
+        return rows
     sent = pl.col("sent")
     agent = sent.str.extract(_USER_AGENT_HEADER)
     decoded = pl.col("agent").str.replace_many(
         ["%5b", "%5B", "%5d", "%5D", "%5c", "%5C", "%25"], ["[", "[", "]", "]", "\\", "\\", "%"]
     )
     secrets = sum(pl.col(blob).str.count_matches(_CREDENTIALS).fill_null(0) for blob in ("sent", "answered"))
-    logged = pl.col("user_agent") if "user_agent" in found.columns else pl.lit(None, pl.String)
-    return found.with_columns(
+    logged = pl.col("user_agent") if "user_agent" in rows.columns else pl.lit(None, pl.String)
+    return rows.with_columns(
         agent=agent, authenticated=sent.str.contains(_AUTHORIZATION), redacted=secrets
     ).with_columns(user_agent=pl.coalesce(logged, decoded))
 

@@ -72,16 +72,16 @@ def parse(texts: pl.Series, timezone: ZoneInfo) -> pl.DataFrame:
 
 def _first(texts: pl.Series, readings: Sequence[Reading]) -> pl.DataFrame:
     """Each text as the first of the readings that understands it has it."""
-    found = readings[0](texts)
+    stamps = readings[0](texts)
     for read in readings[1:]:
-        left = (found["ts"].is_null() & texts.is_not_null()).arg_true()
+        left = (stamps["ts"].is_null() & texts.is_not_null()).arg_true()
         if left.is_empty():
             break
         more = read(texts.gather(left))
-        found = (
-            more if len(left) == len(texts) else found.select(c.scatter(left, more[c.name]) for c in found)
+        stamps = (
+            more if len(left) == len(texts) else stamps.select(c.scatter(left, more[c.name]) for c in stamps)
         )
-    return found
+    return stamps
 
 
 def _written(form: str, timezone: ZoneInfo, texts: pl.Series) -> pl.DataFrame:

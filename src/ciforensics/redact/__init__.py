@@ -177,9 +177,9 @@ def _column(
         {"text": distinct, "new": [new for new, _ in cleaned], "count": [count for _, count in cleaned]},
         schema={"text": pl.String, "new": pl.String, "count": pl.Int64},
     )
-    found = texts.join(known, on="text", how="left", maintain_order="left")
-    total = int(found["count"].sum())
-    return (column.scatter(places, found["new"]), total) if total else (column, 0)
+    renewed = texts.join(known, on="text", how="left", maintain_order="left")
+    total = int(renewed["count"].sum())
+    return (column.scatter(places, renewed["new"]), total) if total else (column, 0)
 
 
 def _login(args: str, *, key: bytes) -> tuple[str, int]:
@@ -192,7 +192,7 @@ def _json(value: str, *, key: bytes) -> tuple[str, int]:
     total = 0
     while True:
         try:
-            found, count = _walk(json.loads(value, object_pairs_hook=_object, parse_float=_finite), key)
+            node, count = _walk(json.loads(value, object_pairs_hook=_object, parse_float=_finite), key)
         except json.JSONDecodeError:
             return text(value, key=key)
         except (RecursionError, ValueError):
@@ -200,26 +200,26 @@ def _json(value: str, *, key: bytes) -> tuple[str, int]:
             return (json.dumps(redacted) if count else value), count
         if not count:
             return value, total
-        value = json.dumps(found)
+        value = json.dumps(node)
         total += count
 
 
 def _finite(number: str) -> float:
-    if math.isinf(found := float(number)):
+    if math.isinf(value := float(number)):
         raise ValueError(number)
-    return found
+    return value
 
 
 def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """A name given twice, in the log or by redaction, must not cost a value."""
-    found: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     nth = numbers(2)
     for name, value in pairs:
         free = name
-        while free in found:
+        while free in members:
             free = f"{name} ({next(nth)})"
-        found[free] = value
-    return found
+        members[free] = value
+    return members
 
 
 def _walk(node: Any, key: bytes, kind: str | None = None) -> tuple[Any, int]:

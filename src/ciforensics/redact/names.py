@@ -58,8 +58,8 @@ def kind_of(name: str, *, query: bool = False) -> str | None:
 def _kind_of(name: str, query: bool) -> str | None:
     words = _CAMEL.sub("_", name).lower()
     kinds = _KINDS | _QUERY_KINDS if query else _KINDS
-    found = next((kind for kind, pattern in kinds.items() if re.search(pattern, words)), None)
-    return None if found and _HARMLESS.search(words) else found
+    told = next((kind for kind, pattern in kinds.items() if re.search(pattern, words)), None)
+    return None if told and _HARMLESS.search(words) else told
 
 
 def is_folder(name: str, value: str) -> bool:
@@ -112,24 +112,24 @@ def _named(text: str) -> Iterator[Span]:
         parameter = before in ("?", "&")
         if before in ("%", "\\") and (encoded := _ENCODED.match(text, start)):
             name, parameter = text[encoded.end() : m.end("name")], True
-        found = _kind_of(name[-100:], parameter or before in ("", "#", ";"))
-        if found is None or (m["item"] and not m["dash"] and found not in ("authorization", "cookie")):
+        kind = _kind_of(name[-100:], parameter or before in ("", "#", ";"))
+        if kind is None or (m["item"] and not m["dash"] and kind not in ("authorization", "cookie")):
             continue
         if before == "/" and text[m.end() - 1] == ":":  # an image and its tag
             continue
-        if found == "code":
+        if kind == "code":
             oauth = bool(_OAUTH.search(text)) if oauth is None else oauth
             if not oauth:
                 continue
-            found = "token"
-        begin, end = _value(text, m, found, parameter=parameter)
+            kind = "token"
+        begin, end = _value(text, m, kind, parameter=parameter)
         if (m["dash"] and is_build_secret(text[begin:end])) or is_folder(name, text[begin:end]):
             continue
         done = end
-        yield begin, end, found
+        yield begin, end, kind
         while m["list"] and (comma := _COMMA.match(text, done)):
             begin, done = comma.end(), _closing(text, comma.end(), comma[1])
-            yield begin, done, found
+            yield begin, done, kind
 
 
 # A backslash before a quote is that quote's, one before r or n in a header is the line's end.
@@ -146,11 +146,11 @@ _LINE = re.compile(r"(?:(?!\\+[rn])[^\r\n])*")
 _COOKIE = re.compile(r"""(?:(?!\\+[rn]|"\s*[,}\]])[^\r\n])*""")
 
 
-def _value(text: str, m: re.Match[str], found: str, *, parameter: bool) -> tuple[int, int]:
+def _value(text: str, m: re.Match[str], kind: str, *, parameter: bool) -> tuple[int, int]:
     """Where the value behind a name begins and ends."""
     begin = m.end()
     if m["depth"] is not None:
-        spaces = "" if found in ("authorization", "cookie") or m["quoted"] else "20|"
+        spaces = "" if kind in ("authorization", "cookie") or m["quoted"] else "20|"
         return begin, _percent(m["depth"], spaces).match(text, begin).end()  # type: ignore[union-attr]
     if quote := _QUOTED.match(text, begin):
         return quote.end(), _closing(text, quote.end(), quote[1])
@@ -164,10 +164,10 @@ def _value(text: str, m: re.Match[str], found: str, *, parameter: bool) -> tuple
         word = _NUMBER.match(text, begin)
     elif m["netstring"]:
         word = _NETSTRING.match(text, begin)
-    elif found == "authorization":
+    elif kind == "authorization":
         word = _CREDENTIAL.match(text, begin) or (_PARAMETER if parameter else _LINE).match(text, begin)
     else:
-        plain = _PARAMETER if parameter else _COOKIE if found == "cookie" else _NUMBER if m["key"] else _WORD
+        plain = _PARAMETER if parameter else _COOKIE if kind == "cookie" else _NUMBER if m["key"] else _WORD
         word = plain.match(text, begin)
     return begin, word.end() if word else begin
 

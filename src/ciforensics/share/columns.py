@@ -125,7 +125,7 @@ def rename(namer: Namer, table: str, column: str, value: str, beside: str | None
     inner = rule(table, how.beside).rename
     parts: list[str] = []
     done = 0
-    for found in within.finditer(value):
-        parts += (how.rename(namer, value[done : found.start()]), inner(namer, found[0]))
-        done = found.end()
+    for match in within.finditer(value):
+        parts += (how.rename(namer, value[done : match.start()]), inner(namer, match[0]))
+        done = match.end()
     return "".join((*parts, how.rename(namer, value[done:])))

@@ -61,8 +61,8 @@ def public(what: str) -> frozenset[str]:
         >>> "github.com" in public("hosts"), "dockerfile" in public("words")
         (True, True)
     """
-    found = tomllib.loads((resources.files(__package__) / "public.toml").read_text("utf-8"))[what]
-    return frozenset((found if isinstance(found, str) else " ".join(found.values())).split())
+    listed = tomllib.loads((resources.files(__package__) / "public.toml").read_text("utf-8"))[what]
+    return frozenset((listed if isinstance(listed, str) else " ".join(listed.values())).split())
 
 
 class Namer:
@@ -154,10 +154,10 @@ class Namer:
             words: more words that are public here; numbers then are counts and stay.
         """
         try:
-            found = self._walk(json.loads(text, object_pairs_hook=_first), rules, words)
+            document = self._walk(json.loads(text, object_pairs_hook=_first), rules, words)
         except (RecursionError, ValueError):
             return '"(withheld)"'
-        return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
     def address(self, address: str) -> str:
         """An IP address of the same family that nobody has."""
@@ -191,10 +191,10 @@ class Namer:
         return pseudonym
 
     def _piece(self, piece: str, words: frozenset[str]) -> str:
-        found = self._pieces.get((piece, words))
-        if found is None:
-            found = self._pieces[piece, words] = self._told(piece, words)
-        return found
+        told = self._pieces.get((piece, words))
+        if told is None:
+            told = self._pieces[piece, words] = self._told(piece, words)
+        return told
 
     def _told(self, piece: str, words: frozenset[str]) -> str:
         if ":" in piece and "&" not in piece:
@@ -288,7 +288,7 @@ class Namer:
 
 def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """DuckDB reads the first of two members of one name."""
-    found: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     for name, value in pairs:
-        found.setdefault(name, value)
-    return found
+        members.setdefault(name, value)
+    return members

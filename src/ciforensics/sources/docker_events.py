@@ -62,9 +62,9 @@ def recognise(head: Head, options: ReadOptions) -> Reader | None:
         line_no=pl.int_range(1, pl.len() + 1), n_lines=pl.lit(1, pl.Int64), text="text"
     )
     objects = [
-        found for text in docker.unglue(_bare(lines), _START)["text"] if (found := _object(text)) is not None
+        value for text in docker.unglue(_bare(lines), _START)["text"] if (value := _object(text)) is not None
     ]
-    events = sum(_is_event(found) for found in objects)
+    events = sum(_is_event(each) for each in objects)
     if not options.forced and (not events or 2 * events < len(objects)):
         return None
     if not events and head.lines:
@@ -81,15 +81,15 @@ def recognise(head: Head, options: ReadOptions) -> Reader | None:
 
 def _object(text: str) -> dict[str, object] | None:
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
-def _is_event(found: Mapping[str, object]) -> bool:
-    inner = found.get("event")
-    event = inner if isinstance(inner, dict) else found
+def _is_event(entry: Mapping[str, object]) -> bool:
+    inner = entry.get("event")
+    event = inner if isinstance(inner, dict) else entry
     timed = any(isinstance(event.get(key), int | str) for key in ("timeNano", "time", "Time"))
     texts = {key for key, value in event.items() if isinstance(value, str)}
     if not timed:
@@ -200,13 +200,13 @@ def _rows(read: pl.DataFrame) -> pl.DataFrame:
 def _attributes(read: pl.DataFrame) -> pl.Series:
     """The attributes as one JSON object, with what the action said behind its colon."""
     con = records.scratch()
-    con.register("found", records.Stream(read.select("attributes").with_row_index("nth")))
+    con.register("attributes_read", records.Stream(read.select("attributes").with_row_index("nth")))
     # A string that looks like an object is none: what goes into a JSON column must be JSON.
     query = con.sql(
-        "SELECT attributes LIKE '{%' AND json_valid(attributes) AS object FROM found ORDER BY nth"
+        "SELECT attributes LIKE '{%' AND json_valid(attributes) AS object FROM attributes_read ORDER BY nth"
     )
     objects = pl.DataFrame(query)["object"]
-    con.unregister("found")
+    con.unregister("attributes_read")
     whole = pl.when(objects).then("attributes").otherwise(_json("attributes", pl.col("attributes")))
     command, health = _json("execCommand", pl.col("detail")), _json("healthStatus", pl.col("detail"))
     added = pl.when(pl.col("action") == "health_status").then(health).otherwise(command)

@@ -81,8 +81,8 @@ def recognise(head: Head, options: ReadOptions) -> Reader | None:
     joined, _ = records.json_objects(lines.select(*RECORDS), True)
     texts = docker.unglue(joined, _start(keys, frozenset()))["text"].to_list()
     valid = [_valid_keys(text) for text in texts]
-    found = [_broken_keys(text) if whole is None else whole for text, whole in zip(texts, valid, strict=True)]
-    objects = [names for names in found if names is not None]
+    named = [_broken_keys(text) if whole is None else whole for text, whole in zip(texts, valid, strict=True)]
+    objects = [names for names in named if names is not None]
     fitting = {names for names in objects if _fits(names, keys, forced=options.forced)}
     known = sum(names in fitting for names in objects)
     if not options.forced and (not known or 2 * known < len(objects)):

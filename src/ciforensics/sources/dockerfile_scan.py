@@ -34,8 +34,8 @@ _MEMBERS = ("golden", "cache", "bypassed", "unknown")
 
 def recognise(head: Head, options: ReadOptions) -> Reader | None:
     """Half of the lines or more are images or errors of a scan."""
-    found = sum(_is_ours(line) for line in head.lines[:100])
-    if found and 2 * found >= len(head.lines[:100]):
+    ours = sum(_is_ours(line) for line in head.lines[:100])
+    if ours and 2 * ours >= len(head.lines[:100]):
         return Reader("json lines", partial(_parse, options.timezone), assemble=records.json_objects)
     if options.forced and head.lines:
         raise Unreadable(
@@ -47,10 +47,10 @@ def recognise(head: Head, options: ReadOptions) -> Reader | None:
 
 def _is_ours(line: str) -> bool:
     try:
-        found = json.loads(line)
+        value = json.loads(line)
     except (ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and (found.keys() >= _IMAGE or found.keys() == _UNREAD)
+    return isinstance(value, dict) and (value.keys() >= _IMAGE or value.keys() == _UNREAD)
 
 
 def _parse(timezone: ZoneInfo, batch: pl.DataFrame) -> Parsed:

@@ -182,14 +182,14 @@ def _has_status(head: Head, header: Header) -> bool:
 
 
 def _unreadable(fact: str, names: Sequence[str], missing: Sequence[str] = ("ts",)) -> Unreadable:
-    found = ", ".join(map(_shown, names[:50])) or "none"
+    listed = ", ".join(map(_shown, names[:50])) or "none"
     needed = "; ".join(f"{name} ({', '.join(SPELLINGS[name])})" for name in ("ts", "status", "url"))
     known = {spelling for spellings in SPELLINGS.values() for spelling in spellings}
     strange = [_shown(name) for name in names if name.strip() and normalised(name) not in known]
     which = " ".join(f"--map {ours}=NAME" for ours in missing)
     example = " or ".join(strange[:8]) or "a column found"
     return Unreadable(
-        f"{fact} Columns found: {found}. Columns needed, with the spellings that are known: {needed}; "
+        f"{fact} Columns found: {listed}. Columns needed, with the spellings that are known: {needed}; "
         f"instead of url also host and path ({', '.join(SPELLINGS['path'])}).",
         hint=f"say which column holds what: `{which}`, NAME being e.g. {example}.",
     )
@@ -204,8 +204,8 @@ def _parse(batch: pl.DataFrame, *, header: Header, layout: Layout, timezone: Zon
     n_again = int(again.sum())
     if n_again:
         batch = batch.filter(~again)
-    found, rejected = layout.fields(batch, {field for fields in header.columns.values() for field in fields})
-    rows = found.select("line_no", *(_first(fields).alias(name) for name, fields in header.columns.items()))
+    read, rejected = layout.fields(batch, {field for fields in header.columns.values() for field in fields})
+    rows = read.select("line_no", *(_first(fields).alias(name) for name, fields in header.columns.items()))
     rows = rows.with_columns(*times.parse(rows["ts"], timezone), _whole(rows["status"]).alias("status"))
     status = pl.col("status")
     rows = rows.with_columns(

@@ -66,9 +66,9 @@ def recognise(head: Head, options: ReadOptions) -> Reader | None:
     return reader
 
 
-def _are_jobs(found: list[Any]) -> bool:
-    known = sum(_told(value) is not None for value in found)
-    return known > 0 and 2 * known >= len(found)
+def _are_jobs(values: list[Any]) -> bool:
+    known = sum(_told(value) is not None for value in values)
+    return known > 0 and 2 * known >= len(values)
 
 
 def _told(value: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
@@ -158,7 +158,7 @@ def _time(value: Mapping[str, Any], *keys: str) -> str | None:
 
 
 def _parse(records: pl.DataFrame, *, timezone: ZoneInfo) -> Parsed:
-    found = json_documents.parsed(
+    jobs_read = json_documents.parsed(
         records,
         table="jobs",
         columns=tuple(SOURCE.fills["jobs"]),
@@ -166,7 +166,7 @@ def _parse(records: pl.DataFrame, *, timezone: ZoneInfo) -> Parsed:
         timezone=timezone,
     )
     attempt = pl.col("run_attempt").cast(pl.Int64, strict=False)
-    return replace(found, rows={"jobs": found.rows["jobs"].with_columns(attempt)})
+    return replace(jobs_read, rows={"jobs": jobs_read.rows["jobs"].with_columns(attempt)})
 
 
 SOURCE = Source(

@@ -88,38 +88,38 @@ FLOW: keys.Paths = {
 
 def _objects(text: str) -> list[str]:
     """The objects of a line that DuckDB does not take: two glued lines, or half a surrogate pair in one."""
-    found, at = [], 0
+    texts, at = [], 0
     try:
         while at < len(text):
             value, end = har.loads(text, at)
             if not isinstance(value, dict):
                 return []
-            found.append(har.dumps(value))
+            texts.append(har.dumps(value))
             at = end + len(text[end:]) - len(text[end:].lstrip())
     except ValueError:
         return []
-    return found
+    return texts
 
 
 def _fields(records: pl.DataFrame, paths: keys.Paths) -> tuple[pl.DataFrame, int]:
     """Reads the fields; lines that need a second look get it. Also how many records were found on top."""
-    found = json_fields(records, paths)
+    read = json_fields(records, paths)
     pieces = [
         (line_no, n_lines, text)
-        for line_no, n_lines, whole in found.filter(~pl.col("is_object")).select(records.columns).iter_rows()
+        for line_no, n_lines, whole in read.filter(~pl.col("is_object")).select(records.columns).iter_rows()
         for text in _objects(whole)
     ]
     if not pieces:
-        return found, 0
+        return read, 0
     mended = pl.DataFrame(pieces, schema=records.schema, orient="row")
-    found = found.join(mended, on="line_no", how="anti", maintain_order="left")
-    both = pl.concat([found, json_fields(mended, paths)]).sort("line_no", maintain_order=True)
+    read = read.join(mended, on="line_no", how="anti", maintain_order="left")
+    both = pl.concat([read, json_fields(mended, paths)]).sort("line_no", maintain_order=True)
     return both, len(both) - len(records)
 
 
 def _parse(records: pl.DataFrame, *, paths: keys.Paths, kind: str, timezone: ZoneInfo) -> Parsed:
-    found, extra = _fields(records, paths)
-    return exchanges.parsed(found, kind=kind, timezone=timezone, extra=extra)
+    read, extra = _fields(records, paths)
+    return exchanges.parsed(read, kind=kind, timezone=timezone, extra=extra)
 
 
 _HAR = re.compile(r'\{\s*"log"\s*:\s*\{')

@@ -61,8 +61,8 @@ def recognise(head: Head, options: ReadOptions) -> Reader | None:
     return reader
 
 
-def _are_pods(found: list[Any]) -> bool:
-    kinds = [_kind(_object(value, "object") or value) for value in found]
+def _are_pods(values: list[Any]) -> bool:
+    kinds = [_kind(_object(value, "object") or value) for value in values]
     known = sum(kind != "" for kind in kinds)
     return any(kind in _KINDS for kind in kinds) and 2 * known >= len(kinds)
 
@@ -159,13 +159,13 @@ def _runner(value: Mapping[str, Any], shared: Mapping[str, Any]) -> list[dict[st
 
 
 def _object(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = value.get(key)
-    return found if isinstance(found, dict) else {}
+    inner = value.get(key)
+    return inner if isinstance(inner, dict) else {}
 
 
 def _objects(value: Mapping[str, Any], key: str) -> Iterator[Mapping[str, Any]]:
-    found = value.get(key)
-    return (each for each in found if isinstance(each, dict)) if isinstance(found, list) else iter(())
+    inner = value.get(key)
+    return (each for each in inner if isinstance(each, dict)) if isinstance(inner, list) else iter(())
 
 
 _JOB = "EphemeralRunner: {}; Runner: {}; NULL for a Pod"
