@@ -22,13 +22,16 @@ from ciforensics.analysis.trust.checks import Checks, run_checks
 from ciforensics.analysis.trust.expected import Expected, expect_of, median_delay
 from ciforensics.analysis.trust.intervals import estimate_intervals
 from ciforensics.analysis.trust.remarks import write_remarks
+from ciforensics.case import accepts_path
 from ciforensics.errors import CiforensicsError
+from ciforensics.wording import Result, Sentence, say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import duckdb
 
     from ciforensics.analysis.attribution.fit import Fit
-    from ciforensics.wording import Sentence
 
 _KEPT = 0.999  # of each request's probability
 _PLACE = ("source", "file_id", "path", "line_no", "ts", "url", "user_agent", "outcome")
@@ -36,8 +39,8 @@ _P = pl.col("probability")
 _EXACT = pl.col("basis").is_in(EXACT)
 
 
-@dataclass(frozen=True, eq=False)
-class Attribution:
+@dataclass(frozen=True, eq=False, repr=False)
+class Attribution(Result):
     """Who sent the 401s, as far as the evidence says.
 
     Attributes:
@@ -55,6 +58,19 @@ class Attribution:
     offsets: pl.DataFrame
     offset_s: float
     build_window_s: float
+
+    def _said(self) -> Iterator[Sentence]:
+        if self.candidates.requests.is_empty():
+            yield say("No request to attribute.")
+            return
+        yield say(
+            "{total} requests: {exact:%} named by a shared key, {model:%} by the model, {unattributed:%} "
+            "unattributed.",
+            self.summary.with_columns(model=1 - pl.col("exact") - pl.col("unattributed")),
+        )
+        if self.summary["name"][0] is not None:
+            yield say("First is {name} with {requests:,.0f}.", self.summary)
+        yield Sentence(f"The probabilities are {self.calibration.verdict}.", "sentence")
 
     @cached_property
     def requests(self) -> pl.DataFrame:
@@ -244,6 +260,7 @@ class Attribution:
         return with_names(found, self.candidates.builds, keyed=_EXACT)
 
 
+@accepts_path
 def attribute(
     con: duckdb.DuckDBPyConnection,
     *,
@@ -255,7 +272,7 @@ def attribute(
     """Names the workflows that could have sent each 401, and how probable each is.
 
     Args:
-        con: a connection to a case.
+        con: a connection to a case, or its path.
         build_window_s: a build is a candidate for what came within so many seconds of its start.
         offset_s: by how much the observer's clock is ahead of the builds'; None: as far as it can be told.
         observer: whose requests are counted, e.g. `mitmproxy`; GitHub's own log if the case has it.

@@ -6,9 +6,11 @@ import atexit
 import os
 import shutil
 import tempfile
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+import duckdb
 
 from ciforensics.case import store
 from ciforensics.case.intake import ingest
@@ -16,7 +18,10 @@ from ciforensics.errors import CiforensicsError
 from ciforensics.shipped import shipped_folder
 
 if TYPE_CHECKING:
-    import duckdb
+    from collections.abc import Callable
+
+_Rest = ParamSpec("_Rest")
+_Answer = TypeVar("_Answer")
 
 
 def connect(case: str | os.PathLike[str] = "", *, external_access: bool = True) -> duckdb.DuckDBPyConnection:
@@ -47,6 +52,34 @@ def connect(case: str | os.PathLike[str] = "", *, external_access: bool = True) 
     if not external_access:
         con.execute("SET enable_external_access = false; SET lock_configuration = true")
     return con
+
+
+def accepts_path(
+    ask: Callable[Concatenate[duckdb.DuckDBPyConnection, _Rest], _Answer],
+) -> Callable[Concatenate[duckdb.DuckDBPyConnection | str | os.PathLike[str], _Rest], _Answer]:
+    """Lets a function that asks a case through a connection take the path of the case as well.
+
+    Example:
+        >>> @accepts_path
+        ... def count_files(con):
+        ...     return con.sql("SELECT count(*) FROM files").fetchall()[0][0]
+        >>> count_files("") == count_files(connect())
+        True
+    """
+
+    @wraps(ask)
+    def asked(
+        case: duckdb.DuckDBPyConnection | str | os.PathLike[str],
+        /,
+        *args: _Rest.args,
+        **kwargs: _Rest.kwargs,
+    ) -> _Answer:
+        if isinstance(case, duckdb.DuckDBPyConnection):
+            return ask(case, *args, **kwargs)
+        with connect(case) as con:
+            return ask(con, *args, **kwargs)
+
+    return asked
 
 
 @cache

@@ -19,7 +19,7 @@ import duckdb
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Data: TypeAlias = duckdb.DuckDBPyRelation | pl.DataFrame
 
@@ -82,6 +82,22 @@ class Sentence:
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         return {}, mark_output(self.kind, self.findings)
+
+
+class Result:
+    """What shows itself as a few sentences: what it is, how much of it, how sure."""
+
+    def _said(self) -> Iterable[Sentence]:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, self._said()))
+
+    def _repr_html_(self) -> str:
+        return "\n".join(each._repr_html_() for each in self._said())
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {}, mark_output("sentence", ())
 
 
 def mark_output(kind: str, findings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ciforensics.analysis.attribution.delays import Bins
 from ciforensics.analysis.attribution.problem import Builds, Edges, Problem, Requests
 from ciforensics.analysis.links.basis import Basis
 from ciforensics.analysis.links.sightings import find_sightings, weigh_addresses
+from ciforensics.wording import Result, Sentence, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,8 +64,8 @@ def with_names(rows: pl.DataFrame, builds: pl.DataFrame, *, keyed: pl.Expr) -> p
     return rows.with_columns(name=pl.coalesce(group, workflow_name())).drop("group")
 
 
-@dataclass(frozen=True, eq=False)
-class Candidates:
+@dataclass(frozen=True, eq=False, repr=False)
+class Candidates(Result):
     """401s, the builds that could have sent them, and the problem that they make.
 
     Attributes:
@@ -87,6 +88,12 @@ class Candidates:
     hours: Ints
     problem: Problem
     by_second: Mapping[str, NDArray[Any]]
+
+    def _said(self) -> tuple[Sentence]:
+        edges, tasks = len(self.problem.edges), len(self.tasks)
+        counts = {"requests": len(self.requests), "builds": len(self.builds), "edges": edges, "tasks": tasks}
+        text = "{requests} requests, {builds} builds of {tasks} jobs, {edges} edges between them."
+        return (say(text, **counts),)
 
 
 def gather(

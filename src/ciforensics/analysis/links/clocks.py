@@ -28,6 +28,7 @@ from ciforensics.analysis.links.correlogram import (
     foot_of,
 )
 from ciforensics.analysis.links.observers import choose_observer
+from ciforensics.case import accepts_path
 
 if TYPE_CHECKING:
     import duckdb
@@ -85,11 +86,12 @@ _SCHEMA = {
 }
 
 
+@accepts_path
 def find_offsets(con: duckdb.DuckDBPyConnection, *, observer: str | None = None) -> pl.DataFrame:
     """Says by how much the observer's clock is ahead of each other source's.
 
     Args:
-        con: a connection to a case.
+        con: a connection to a case, or its path.
         observer: whose clock; GitHub's own log if the case has it.
 
     Returns:

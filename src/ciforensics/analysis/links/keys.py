@@ -14,9 +14,13 @@ import polars as pl
 from ciforensics.analysis.links.basis import Basis
 from ciforensics.analysis.links.observers import choose_observer
 from ciforensics.analysis.links.partners import PINNED, find_partners
+from ciforensics.case import accepts_path
 from ciforensics.formats.records import Stream
+from ciforensics.wording import Result, Sentence, say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import duckdb
 
 _ALONE, _NO_OTHER = "not in the other log", "there is no other log"
@@ -30,8 +34,8 @@ _OTHER_ROW = ["other_file_id", "other_line_no"]
 _ORDER = [*_OTHER_ROW, "probability", "distance_s", *_ROW]
 
 
-@dataclass(frozen=True, eq=False)
-class Links:
+@dataclass(frozen=True, eq=False, repr=False)
+class Links(Result):
     """What links the logs of a case.
 
     Attributes:
@@ -64,12 +68,20 @@ class Links:
     unlinked: pl.DataFrame
     summary: pl.DataFrame
 
+    def _said(self) -> Iterator[Sentence]:
+        if self.summary["share"][0] is None:
+            yield say("One log alone, or none: nothing to link.")
+        else:
+            yield say("{share:%} of all rows are linked to another log.", self.summary)
+        yield say("A key names the run of {with_run} of {unauthorized} 401s.", self.summary)
 
+
+@accepts_path
 def find_links(con: duckdb.DuckDBPyConnection, *, observer: str | None = None) -> Links:
     """Says what links the logs of a case: keys that they share, and requests that two observers saw.
 
     Args:
-        con: a connection to a case.
+        con: a connection to a case, or its path.
         observer: whose requests are linked, e.g. `mitmproxy`; GitHub's own log if the case has it.
 
     Returns:

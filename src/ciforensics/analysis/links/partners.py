@@ -15,8 +15,12 @@ import polars as pl
 from ciforensics.analysis.links.alignment import Candidates, align
 from ciforensics.analysis.links.clocks import shared_offset
 from ciforensics.analysis.links.observers import choose_observer
+from ciforensics.case import accepts_path
+from ciforensics.wording import Result, Sentence, say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import duckdb
 
 WITHIN_S = 2.0
@@ -33,8 +37,8 @@ _OTHER_ROW = ["other_file_id", "other_line_no"]
 _CLIENT = ["client_ip", "client_port"]
 
 
-@dataclass(frozen=True)
-class Partners:
+@dataclass(frozen=True, eq=False, repr=False)
+class Partners(Result):
     """Which rows of two observers are the same request, as probabilities.
 
     Attributes:
@@ -52,7 +56,22 @@ class Partners:
     pairs: pl.DataFrame
     clients: pl.DataFrame
 
+    def _said(self) -> Iterator[Sentence]:
+        if self.offset_s is None:
+            yield say("By how much the clocks differ cannot be told, so no row has a partner.")
+            return
+        best = self.pairs.group_by(_OTHER_ROW).agg(pl.col("probability").max())["probability"]
+        yield say(
+            "{rows} rows of the other log may be requests that the observer saw too; of {sure} it is sure "
+            "which. "
+            "The observer's clock is {offset_s:+.1f} s ahead.",
+            rows=len(best),
+            sure=int((best >= PINNED).sum()),
+            offset_s=round(self.offset_s, 1) + 0.0,  # no minus zero
+        )
 
+
+@accepts_path
 def find_partners(
     con: duckdb.DuckDBPyConnection,
     *,
@@ -66,7 +85,7 @@ def find_partners(
     candidate within two seconds are in neither frame.
 
     Args:
-        con: a connection to a case.
+        con: a connection to a case, or its path.
         observer: whose rows are explained; GitHub's own log if the case has it.
         other: whose rows explain them.
         offset_s: seconds by which the observer's clock is ahead; found out if not given.

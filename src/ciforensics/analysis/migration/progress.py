@@ -11,20 +11,22 @@ from ciforensics.analysis.answer import attribute
 from ciforensics.analysis.attribution.fetches import Fetches
 from ciforensics.analysis.migration import effect, rest, shares, states
 from ciforensics.analysis.migration.states import Paths
-from ciforensics.wording import say
+from ciforensics.case import accepts_path
+from ciforensics.wording import Result, Sentence, say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import duckdb
 
     from ciforensics.analysis.answer import Attribution
     from ciforensics.analysis.migration.effect import Effect
-    from ciforensics.wording import Sentence
 
 _DAY_S = 86_400
 
 
-@dataclass(frozen=True, eq=False)
-class Progress:
+@dataclass(frozen=True, eq=False, repr=False)
+class Progress(Result):
     """How far the migration is, by workflow, and what it did.
 
     A **fetch** is what git begins with: a 401, or the first request of a clone, fetch or push that got none.
@@ -64,6 +66,13 @@ class Progress:
     holdouts: pl.DataFrame
     forecast: pl.DataFrame
     comparison: Effect
+
+    def _said(self) -> Iterator[Sentence]:
+        counted = self.states["state"].value_counts().sort("count", "state", descending=[True, False])
+        each = (f"{count:,} {state}" for state, count in counted.rows())
+        yield say("{n} workflows: {each}.", n=len(self.states), each="; ".join(each) or "none is known")
+        yield self.verdict
+        yield self.outlook
 
     @property
     def side_by_side(self) -> pl.DataFrame:
@@ -129,6 +138,7 @@ class Progress:
         return say(text + "in {low:,.0f} to {high:,.0f} days, at the recent rate.", **row)
 
 
+@accepts_path
 def measure_progress(
     con: duckdb.DuckDBPyConnection,
     *,
@@ -141,7 +151,7 @@ def measure_progress(
     """Says how far the migration to golden images is, by workflow, and what it did.
 
     Args:
-        con: a connection to a case.
+        con: a connection to a case, or its path.
         observer: whose requests are counted, e.g. `mitmproxy`; GitHub's own log if the case has it.
         build_window_s: a build is a candidate for what came within so many seconds of its start.
         sample: the log is a sample of the requests, so that shares have an interval; else it is complete.

@@ -26,6 +26,7 @@ from ciforensics.analysis.attribution.problem import summed
 from ciforensics.analysis.trust.shares import wilson
 from ciforensics.analysis.trust.slices import Slices
 from ciforensics.analysis.trust.workflows import Workflows
+from ciforensics.wording import Result, Sentence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,8 +59,8 @@ _SCHEMA = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Calibration:
+@dataclass(frozen=True, eq=False, repr=False)
+class Calibration(Result):
     """How far probabilities can be trusted.
 
     Attributes:
@@ -80,6 +81,9 @@ class Calibration:
     ece_before: float | None
     reliability: pl.DataFrame
     verdict: str
+
+    def _said(self) -> tuple[Sentence]:
+        return (Sentence(f"The probabilities are {self.verdict}.", "sentence"),)
 
 
 def calibrate(candidates: Candidates) -> Calibration:

@@ -16,6 +16,7 @@ import polars as pl
 
 from ciforensics.analysis.attribution.em import fit_model
 from ciforensics.analysis.trust.slices import Slices, prune
+from ciforensics.wording import Result, Sentence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,8 +55,8 @@ _COUNTS: Schema = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Checks:
+@dataclass(frozen=True, eq=False, repr=False)
+class Checks(Result):
     """What the model expected of time that it had not seen, and what was there.
 
     Attributes:
@@ -75,6 +76,9 @@ class Checks:
     far: float
     counts: int
     verdict: str
+
+    def _said(self) -> tuple[Sentence]:
+        return (Sentence(f"{self.verdict[:1].upper()}{self.verdict[1:]}.", "sentence"),)
 
 
 def run_checks(candidates: Candidates, fit: Fit) -> Checks:

@@ -23,6 +23,7 @@ import polars as pl
 from scipy.interpolate import RegularGridInterpolator
 
 from ciforensics.errors import CiforensicsError
+from ciforensics.wording import Result, Sentence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,8 +43,8 @@ DELAY_S = 25.0
 _AXES = ("builds_per_hour", "builds", "coverage")
 
 
-@dataclass(frozen=True)
-class Expected:
+@dataclass(frozen=True, repr=False)
+class Expected(Result):
     """What made-up fleets like it got.
 
     Attributes:
@@ -65,6 +66,9 @@ class Expected:
     best_top1: float
     share_error: float
     beyond: bool
+
+    def _said(self) -> tuple[Sentence]:
+        return (Sentence(self.text, "sentence"),)
 
     @property
     def text(self) -> str:
