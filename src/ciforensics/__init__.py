@@ -17,6 +17,7 @@ from ciforensics.case.files import FileReport
 from ciforensics.case.intake import ingest
 from ciforensics.errors import CiforensicsError
 from ciforensics.shipped import __version__
+from ciforensics.show.catalogue import questions
 from ciforensics.show.findings import say_finding, show_findings
 from ciforensics.show.tables import keep_repos
 from ciforensics.wording import say, say_headline
@@ -50,6 +51,7 @@ __all__ = [
     "ingest",
     "keep_repos",
     "measure_progress",
+    "questions",
     "say",
     "say_finding",
     "say_headline",

@@ -1,9 +1,10 @@
-"""The commands that ask a case: `sql`, and `sources`, the data dictionary."""
+"""The commands that ask a case: `sql`, `questions` for it, and `sources`, the data dictionary."""
 
 from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 import ciforensics as ci
-from ciforensics import contract, tables, wording
-from ciforensics.cli.console import out, show_table, spreadsheet_safe
-from ciforensics.errors import CiforensicsError
+from ciforensics import contract, tables, views, wording
+from ciforensics.cli.console import out, show, show_table, spreadsheet_safe
+from ciforensics.errors import CiforensicsError, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +36,8 @@ def sql(
 ) -> None:
     """Ask a case in SQL. It is opened read-only, and SQL cannot reach other files.
 
-    `ciforensics sources` shows the tables. Views answer the usual questions: FROM case_overview, FROM
-    rejected_by_reason, FROM observed_requests, FROM unauthorized(p_answer_within_s := 2), FROM migration().
+    `ciforensics sources` shows the tables, `ciforensics questions` the views, which answer the usual
+    questions: FROM case_overview, FROM observed_requests, FROM unauthorized(p_answer_within_s := 2).
     """
     if as_csv and as_json:
         raise typer.BadParameter("give --csv or --json, not both")
@@ -54,9 +55,26 @@ def sql(
                 raise CiforensicsError(
                     "A TIMESTAMP WITH TIME ZONE cannot be shown.", hint="cast it, e.g. now()::VARCHAR."
                 ) from error
-            raise CiforensicsError(
-                first, hint='`ciforensics sources` lists the tables; try "FROM case_overview".'
-            ) from error
+            raise CiforensicsError(first, hint=_hint(con, str(error))) from error
+
+
+def _hint(con: duckdb.DuckDBPyConnection, message: str) -> str:
+    """Which name may have been meant: DuckDB's own guess takes its internal tables for ours."""
+    otherwise = (
+        '`ciforensics sources` lists the tables, `ciforensics questions` the views; try "FROM case_overview".'
+    )
+    if called := re.search(r"Macro (\w+)\(\) does not support", message):
+        known = {question.name: question.sql for question in views.questions()}
+        return f'ask it as "{known[called[1]]}".' if called[1] in known else otherwise
+    if thing := re.search(r"with name (\w+) does not exist", message):
+        names = con.execute("SELECT table_name FROM duckdb_columns() WHERE NOT internal").fetchall()
+        known_names = {name for (name,) in names} | {question.name for question in views.questions()}
+        return suggest(thing[1], sorted(known_names), otherwise=otherwise)
+    if column := re.search(
+        r"column (?:named )?\"([^\"]+)\".*Candidate bindings[ :]*(.*)", message, re.DOTALL
+    ):
+        return suggest(column[1], re.findall(r'"([^"]+)"', column[2].partition("\n")[0]), otherwise=otherwise)
+    return otherwise
 
 
 def _show_rows(names: list[str], rows: Iterator[tuple[Any, ...]], *, as_csv: bool, as_json: bool) -> None:
@@ -71,6 +89,17 @@ def _show_rows(names: list[str], rows: Iterator[tuple[Any, ...]], *, as_csv: boo
     else:
         shown = [["" if value is None else wording.visible(str(value)) for value in row] for row in rows]
         show_table([wording.visible(name) for name in names], shown)
+
+
+@app.command()
+def questions(
+    name: Annotated[
+        str, typer.Argument(help="A view or macro: what counts, its parameters, its columns.")
+    ] = "",
+) -> None:
+    """What a case can be asked in SQL: every view by room, with its question and what can be chosen."""
+    every = ci.questions()
+    show(every[name] if name else every, keep="\n")
 
 
 @app.command()

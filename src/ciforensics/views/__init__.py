@@ -146,7 +146,7 @@ class Question:
             'FROM mirror_change(p_mirror := NULL, p_changed_at := NULL)'
         """
         if self.kind == "MACRO":
-            return f"SELECT {self.name}({', '.join(self.arguments)})"
+            return f"{self.name}({', '.join(self.arguments)})"
         given = ", ".join(each.written for each in self.parameters)
         return f"FROM {self.name}({given})" if given else f"FROM {self.name}"
 
