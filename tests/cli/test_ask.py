@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.fixture(scope="module")
+def nothing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A case without evidence."""
+    path = tmp_path_factory.mktemp("ask") / "case.duckdb"
+    with writing(path):
+        return path
+
+
 @pytest.mark.parametrize(
     ("query", "hint"),
     [
@@ -29,10 +37,8 @@ if TYPE_CHECKING:
         ("SELEC", "`ciforensics sources` lists the tables, `ciforensics questions` the views"),
     ],
 )
-def test_a_misspelt_name_in_sql_gets_a_hint(tmp_path: Path, query: str, hint: str) -> None:
-    with writing(tmp_path / "case.duckdb"):
-        pass
-    done = CliRunner().invoke(app, ["sql", query, "--case", str(tmp_path / "case.duckdb")])
+def test_a_misspelt_name_in_sql_gets_a_hint(nothing: Path, query: str, hint: str) -> None:
+    done = CliRunner().invoke(app, ["sql", query, "--case", str(nothing)])
     assert isinstance(done.exception, ci.CiforensicsError)
     assert done.exception.hint.startswith(hint)
 
