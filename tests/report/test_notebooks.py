@@ -53,3 +53,15 @@ def test_renumbered_they_still_lead_to_one_another(tmp_path: Path) -> None:
     traffic = (made.folder / "notebooks" / "0-where-the-bytes-go.html").read_text("utf-8")
     assert '<a href="6-what-is-in-this-case.html">What is in this case?</a>' in traffic
     assert {each.notebook for each in made.run.findings} == {"traffic", "docker", "case"}
+
+
+def test_their_code_fits_a_page() -> None:
+    code = [
+        (task.slug, line)
+        for task in TASKS
+        for cell in task.notebook.cells
+        if cell.cell_type == "code"
+        for line in cell.source.splitlines()
+    ]
+    assert len(code) > 300
+    assert [(slug, line) for slug, line in code if len(line) > 110] == []
