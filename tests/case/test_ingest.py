@@ -54,14 +54,14 @@ def jobs(case: Path) -> list[str]:
 
 def contents(case: Path) -> dict[str, list[tuple[object, ...]]]:
     """Every row of every table but when it was ingested; files by their path."""
-    found = {}
+    held = {}
     with ci.connect(case) as con:
         for table in [*(table.name for table in EVIDENCE), "rejected", "skipped"]:
             query = f"SELECT files.path, t.* EXCLUDE (file_id) FROM {table} t JOIN files USING (file_id)"
-            found[table] = sorted(con.execute(query).fetchall(), key=repr)
+            held[table] = sorted(con.execute(query).fetchall(), key=repr)
         query = "SELECT * EXCLUDE (file_id, ingested_at) FROM files"
-        found["files"] = sorted(con.execute(query).fetchall(), key=repr)
-    return found
+        held["files"] = sorted(con.execute(query).fetchall(), key=repr)
+    return held
 
 
 def test_a_second_ingest_of_the_same_folder_changes_nothing(tmp_path: Path) -> None:
@@ -208,9 +208,9 @@ def test_an_ingest_killed_at_any_point_leaves_a_whole_case_and_running_it_again_
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
-        found = contents(target)
-        assert found in (before, after)
-        seen.add(found == after)
+        now = contents(target)
+        assert now in (before, after)
+        seen.add(now == after)
         ci.ingest([logs], case=target)
         assert contents(target) == after
         assert sorted(path.name for path in target.parent.iterdir()) == ["case.duckdb", "case.duckdb.lock"]

@@ -23,9 +23,9 @@ def lines(*texts: str, first: int = 1) -> pl.DataFrame:
 
 
 def user_agents(*texts: str) -> list[str | None]:
-    found, rejected = SIX.fields(lines(*texts))
-    assert len(found) + len(rejected) == len(texts)
-    return found["4"].to_list()
+    fields, rejected = SIX.fields(lines(*texts))
+    assert len(fields) + len(rejected) == len(texts)
+    return fields["4"].to_list()
 
 
 def with_agent(text: str) -> str:
@@ -86,8 +86,8 @@ def test_a_user_agent_that_was_not_quoted_is_salvaged(written: str, meant: str) 
     ],
 )
 def test_what_has_no_one_reading_is_rejected_with_what_was_expected(text: str, reason: str) -> None:
-    found, rejected = SIX.fields(lines(ROW, text, ROW))
-    assert found["line_no"].to_list() == [1, 3]
+    fields, rejected = SIX.fields(lines(ROW, text, ROW))
+    assert fields["line_no"].to_list() == [1, 3]
     assert rejected.rows() == [(2, 1, reason, text)]
 
 
@@ -96,17 +96,17 @@ def test_empty_columns_that_a_spreadsheet_added_are_dropped() -> None:
 
 
 def test_a_quoted_newline_makes_one_record_of_two_lines() -> None:
-    found, held = SIX.assemble(lines(ROW, '2026,GET,u,401,"git', "", 'x ""y"" z",0', ROW), final=True)
+    records, held = SIX.assemble(lines(ROW, '2026,GET,u,401,"git', "", 'x ""y"" z",0', ROW), final=True)
     assert held == 0
-    assert found.rows()[1] == (2, 3, '2026,GET,u,401,"git\n\nx ""y"" z",0')
-    assert SIX.fields(found)[0]["4"].to_list() == ["git/2.39.5", 'git\n\nx "y" z', "git/2.39.5"]
+    assert records.rows()[1] == (2, 3, '2026,GET,u,401,"git\n\nx ""y"" z",0')
+    assert SIX.fields(records)[0]["4"].to_list() == ["git/2.39.5", 'git\n\nx "y" z', "git/2.39.5"]
 
 
 def test_a_quote_that_never_closes_does_not_eat_what_follows() -> None:
     unclosed = with_agent('"git/2.39.5')
     texts = [unclosed, *[ROW] * 3, with_agent('git/2.39.5"'), ROW, unclosed]
-    found, held = SIX.assemble(lines(*texts), final=True)
-    assert (found["text"].to_list(), held) == (texts, 0)
+    records, held = SIX.assemble(lines(*texts), final=True)
+    assert (records["text"].to_list(), held) == (texts, 0)
 
 
 def test_more_lines_than_a_record_can_span_are_not_joined() -> None:
@@ -118,8 +118,8 @@ def test_more_lines_than_a_record_can_span_are_not_joined() -> None:
 
 def test_an_open_record_at_the_end_of_a_batch_is_held_back() -> None:
     texts = [ROW, '2026,GET,u,401,"a', "b"]
-    found, held = SIX.assemble(lines(*texts), final=False)
-    assert (found["text"].to_list(), held) == ([ROW], 2)
+    records, held = SIX.assemble(lines(*texts), final=False)
+    assert (records["text"].to_list(), held) == ([ROW], 2)
     assert SIX.assemble(lines(*texts), final=True)[1] == 0
 
 
@@ -135,8 +135,8 @@ def test_only_the_fields_asked_for_are_given(delimiter: str) -> None:
     batch = lines(
         delimiter.join("abc"), delimiter.join(["a", '"x""y"', "c"]), delimiter.join(['a"', "b", "c"])
     )
-    found, rejected = layout.fields(batch, [2, 1])
-    assert found.rows() == [(1, "b", "c"), (2, 'x"y', "c"), (3, "b", "c")]
+    fields, rejected = layout.fields(batch, [2, 1])
+    assert fields.rows() == [(1, "b", "c"), (2, 'x"y', "c"), (3, "b", "c")]
     assert rejected.is_empty()
 
 
@@ -162,9 +162,9 @@ def test_what_pythons_csv_writes_is_what_is_read(
     layout = Layout(delimiter, 3)
     batch = lines(*out.getvalue().split("\n")[:-1])
     assert layout.assemble(batch, final=True)[0].rows() == batch.rows()
-    found, rejected = layout.fields(batch)
+    fields, rejected = layout.fields(batch)
     assert rejected.is_empty()
-    assert found.select("0", "1", "2").rows() == [
+    assert fields.select("0", "1", "2").rows() == [
         tuple(None if field in NULLS else field for field in row) for row in rows
     ]
 
@@ -179,5 +179,5 @@ def test_batches_cut_at_any_line_make_the_same_records(texts: list[str], data: s
     early, held = layout.assemble(every[:cut], final=False)
     late = layout.assemble(every[cut - held :], final=True)[0]
     assert pl.concat([early, late]).rows() == whole.rows()
-    found, rejected = layout.fields(whole)
-    assert sorted([*found["line_no"], *rejected["line_no"]]) == whole["line_no"].to_list()
+    fields, rejected = layout.fields(whole)
+    assert sorted([*fields["line_no"], *rejected["line_no"]]) == whole["line_no"].to_list()

@@ -39,18 +39,18 @@ PAGES = st.builds(
 def streams(draw: st.DrawFn) -> tuple[bytes, list[Any]]:
     """Documents as programs write them, and the elements in them."""
     documents: list[Any] = draw(
-        st.lists(PAGES | ELEMENTS | ELEMENTS.map(lambda found: {"z": [], "found": found}))
+        st.lists(PAGES | ELEMENTS | ELEMENTS.map(lambda inner: {"z": [], "found": inner}))
     )
     indent = draw(st.none() | st.integers(1, 4))
     ascii_ = draw(st.booleans())
     between = draw(st.sampled_from(["", "\n", "\n\n", "\r\n", "\x1e", " "]))
     slurped = [documents] if draw(st.booleans()) else documents
     text = between.join(json.dumps(one, indent=indent, ensure_ascii=ascii_) for one in slurped)
-    found: list[Any] = []
+    elements: list[Any] = []
     for document in documents:
         lists = [document[key] for key in ("jobs", "workflow_runs", "items") if key in document]
-        found += lists[0] if lists else document if isinstance(document, list) else [document]
-    return text.encode("utf-8", "surrogatepass"), found
+        elements += lists[0] if lists else document if isinstance(document, list) else [document]
+    return text.encode("utf-8", "surrogatepass"), elements
 
 
 def read(data: bytes, first: int = 1, *, per_block: int = 5000) -> list[Block]:
@@ -121,7 +121,7 @@ def test_a_document_that_breaks_off_costs_only_itself(
 
 
 @pytest.mark.parametrize(
-    ("data", "found", "provisional"),
+    ("data", "expected", "provisional"),
     [
         (b'{"jobs": [{"n": 1}', ['{"n":1}'], False),
         (b'{"jobs": [{"n": 1}, {"n": 2', ['{"n":1}', "record 2: Expecting ',' delimiter"], True),
@@ -134,10 +134,10 @@ def test_a_document_that_breaks_off_costs_only_itself(
     ],
 )  # fmt: skip
 def test_what_is_read_of_documents_that_are_whole_cut_or_mixed_with_other_text(
-    data: bytes, found: list[str], provisional: bool
+    data: bytes, expected: list[str], provisional: bool
 ) -> None:
     blocks = read(data)
-    assert texts(blocks) == found
+    assert texts(blocks) == expected
     assert any(block.provisional for block in blocks) == provisional
     assert_every_byte_counts(data, blocks)
 
@@ -147,8 +147,8 @@ def test_a_list_of_any_length_takes_the_memory_of_a_part_of_it() -> None:
     data = b'{"apiVersion": "v1", "items": [' + b",\n".join([element] * 4000) + b'], "kind": "List"}'
     stream = io.BytesIO(data)
     tracemalloc.start()
-    found = json_documents.documents(stream, 1, facts=lambda value: [value["name"]])
-    rows = sum(len(block.records) for block in found)
+    blocks = json_documents.documents(stream, 1, facts=lambda value: [value["name"]])
+    rows = sum(len(block.records) for block in blocks)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert rows == 4000

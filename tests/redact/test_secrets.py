@@ -323,11 +323,11 @@ def leaks(text: str) -> list[str]:
 def values(case: Path) -> Iterator[tuple[str, str, str]]:
     """Each value of each column of each table and view, as text."""
     with ci.connect(case) as con:
-        found = con.sql(
+        tables = con.sql(
             "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'evidence' UNION ALL "
             "SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = 'evidence' AND NOT internal"
         ).fetchall()
-        for schema, name in found:
+        for schema, name in tables:
             rows = con.sql(f'SELECT DISTINCT COLUMNS(*)::VARCHAR FROM evidence."{schema}"."{name}"')
             for row in rows.fetchall():
                 for column, value in zip(rows.columns, row, strict=True):
@@ -342,11 +342,11 @@ def test_the_search_would_find_a_secret() -> None:
 
 
 def test_no_value_of_the_case_holds_a_secret(made: Made) -> None:
-    seen, found = set(), []
+    seen, leaked = set(), []
     for table, column, value in values(made.case):
         seen.add(table)
-        found += [(table, column, leak) for leak in leaks(value)]
-    assert found == []
+        leaked += [(table, column, leak) for leak in leaks(value)]
+    assert leaked == []
     assert {"main.requests", "main.rejected", "store.urls", "store.user_agents", "store.progress"} <= seen
 
 

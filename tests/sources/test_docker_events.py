@@ -39,12 +39,12 @@ def reader(log: str, **said: Any) -> Reader | None:
 
 def read(log: str, *, as_in: str | None = None, **said: Any) -> Parsed:
     """Reads a log, by its own head or by that of another; checks that no record is lost."""
-    found = reader(as_in or log, **said)
-    assert found is not None
+    log_reader = reader(as_in or log, **said)
+    assert log_reader is not None
     numbered = [(number, 1, line) for number, line in enumerate(log.split("\n"), start=1) if line.strip()]
     lines = pl.DataFrame(numbered, schema=RECORDS, orient="row")
-    joined, held = found.assemble(lines, True)
-    parsed = found.parse(joined)
+    joined, held = log_reader.assemble(lines, True)
+    parsed = log_reader.parse(joined)
     assert held == 0
     assert len(parsed.rows["docker_events"]) + len(parsed.rejected) == len(joined) + parsed.extra
     return parsed

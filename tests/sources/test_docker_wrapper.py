@@ -39,10 +39,10 @@ def reader(log: str, **said: Any) -> Reader | None:
 
 def read(log: str, *, as_in: str | None = None, **said: Any) -> Parsed:
     """Reads a log, by its own head or by that of another; checks that no record is lost."""
-    found = reader(as_in or log, **said)
-    assert found is not None
-    joined, held = found.assemble(lines_of(log), True)
-    parsed = found.parse(joined)
+    log_reader = reader(as_in or log, **said)
+    assert log_reader is not None
+    joined, held = log_reader.assemble(lines_of(log), True)
+    parsed = log_reader.parse(joined)
     assert held == 0
     assert len(parsed.rows["invocations"]) + len(parsed.rejected) == len(joined) + parsed.extra
     return parsed

@@ -37,11 +37,11 @@ def split(text: str) -> pl.DataFrame:
 def parse(text: str, **options: Any) -> Parsed:
     reader = recognise(text, **options)
     assert reader is not None
-    found, held = reader.assemble(split(text)[reader.header_lines :], True)
+    records, held = reader.assemble(split(text)[reader.header_lines :], True)
     assert held == 0
-    parsed = reader.parse(found)
+    parsed = reader.parse(records)
     n_rows = len(parsed.rows["requests"])
-    assert n_rows + len(parsed.rejected) + sum(parsed.skipped.values()) == len(found) + parsed.extra
+    assert n_rows + len(parsed.rejected) + sum(parsed.skipped.values()) == len(records) + parsed.extra
     return parsed
 
 
@@ -286,10 +286,10 @@ def test_a_damaged_export_loses_nothing_wherever_it_is_cut_into_batches(
     parts, start = [], 0
     for end in [*sorted(min(cut, len(lines)) for cut in cuts), len(lines)]:
         final = end == len(lines)
-        found, held = reader.assemble(lines[start:end], final)
-        parts.append(reader.parse(found))
+        records, held = reader.assemble(lines[start:end], final)
+        parts.append(reader.parse(records))
         lost = parts[-1]
-        assert len(lost.rows["requests"]) + len(lost.rejected) + sum(lost.skipped.values()) == len(found)
+        assert len(lost.rows["requests"]) + len(lost.rejected) + sum(lost.skipped.values()) == len(records)
         start = end - held
         if final:
             break

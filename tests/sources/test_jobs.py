@@ -47,8 +47,8 @@ COLUMNS = "started_at, completed_at, ci_repo, workflow, job, run_id, run_attempt
 
 
 def rows(con: Any) -> list[tuple[Any, ...]]:
-    found: list[tuple[Any, ...]] = con.execute(f"SELECT {COLUMNS} FROM jobs ORDER BY line_no").fetchall()
-    return found
+    rows: list[tuple[Any, ...]] = con.execute(f"SELECT {COLUMNS} FROM jobs ORDER BY line_no").fetchall()
+    return rows
 
 
 def page(*jobs: dict[str, Any]) -> str:

@@ -373,9 +373,9 @@ def test_a_first_flow_too_long_for_the_head_is_recognised() -> None:
     big = flow()
     big["response"] |= {"content": "x" * (1 << 19)}
     data = json.dumps(big).encode()
-    found = SOURCE.recognise(Head(data[: 1 << 18], ()), ReadOptions(ZoneInfo("UTC")))
-    assert found is not None
-    assert found.format == "jsondump"
+    reader = SOURCE.recognise(Head(data[: 1 << 18], ()), ReadOptions(ZoneInfo("UTC")))
+    assert reader is not None
+    assert reader.format == "jsondump"
 
 
 def test_arrays_of_the_same_are_read_whatever_their_layout() -> None:
@@ -495,12 +495,12 @@ def test_mutated_files_never_crash_and_never_lose_a_record(data: st.DataObject) 
 @pytest.fixture
 def mitmdump(monkeypatch: pytest.MonkeyPatch) -> str:
     """A real mitmdump; where CI runs the tests there has to be one."""
-    found = shutil.which(os.environ.get(flows.VARIABLE, "mitmdump"))
-    if found is None and os.environ.get("CI") != "true":
+    program_here = shutil.which(os.environ.get(flows.VARIABLE, "mitmdump"))
+    if program_here is None and os.environ.get("CI") != "true":
         pytest.skip(f"no mitmdump: set {flows.VARIABLE}")
-    assert found is not None, "the tests need a mitmdump in CI"
-    monkeypatch.setenv(flows.VARIABLE, found)
-    return found
+    assert program_here is not None, "the tests need a mitmdump in CI"
+    monkeypatch.setenv(flows.VARIABLE, program_here)
+    return program_here
 
 
 def tnetstring(value: Any) -> bytes:

@@ -216,12 +216,10 @@ Hold = tuple[str, str, int, int | None, str | None]
 
 def holds(con: duckdb.DuckDBPyConnection) -> list[Hold]:
     """(client_ip, pod, first second, second of the end, run) of each hold."""
-    found = con.execute(
+    rows = con.execute(
         "SELECT client_ip, pod, from_ts, to_ts, run_id FROM pod_holds ORDER BY client_ip, from_ts, to_ts"
     ).fetchall()
-    return [
-        (ip, name, seconds(since), until and seconds(until), run) for ip, name, since, until, run in found
-    ]
+    return [(ip, name, seconds(since), until and seconds(until), run) for ip, name, since, until, run in rows]
 
 
 def test_an_address_is_the_next_pods_when_that_one_starts_if_no_end_is_known(
@@ -322,8 +320,8 @@ def test_an_ephemeral_runner_names_the_run_of_its_pod_and_jobs_and_invocations_n
     insert(con, "pods", [held("10.0.0.9", "a", 12, namespace="elsewhere")])
     insert(con, "jobs", [job("other", "1", 20, 30, workflow="CI")])
     insert(con, "invocations", [{"run_id": "2", "workflow": "Release"}])
-    found = con.execute("SELECT client_ip, ci_repo, workflow, job, run_id FROM pod_holds ORDER BY client_ip")
-    assert found.fetchall() == [
+    rows = con.execute("SELECT client_ip, ci_repo, workflow, job, run_id FROM pod_holds ORDER BY client_ip")
+    assert rows.fetchall() == [
         ("10.0.0.0", "acme/web", "CI", "build", "1"),
         ("10.0.0.1", "acme/web", "Release", "build", "2"),
         ("10.0.0.2", "acme/web", file, "build", "3"),
@@ -356,12 +354,12 @@ def test_holds_cover_the_time_of_their_pods_without_a_gap_and_nothing_else(
             insert(empty, "pods", [held(ip, name, start, None if took is None else start + took)])
         for n, (name, (start, took)) in enumerate(jobs):
             insert(empty, "jobs", [job(name, str(n), start, None if took is None else start + took)])
-        found = holds(empty)
+        holders = holds(empty)
     finally:
         empty.execute("ROLLBACK")
     far = 10_000
     covered: dict[tuple[str, str], set[int]] = {}
-    for ip, name, since, until, run in found:
+    for ip, name, since, until, run in holders:
         assert since < (far if until is None else until)
         span = set(range(since, min(200, far if until is None else until)))
         before = covered.setdefault((ip, name), set())
@@ -375,7 +373,7 @@ def test_holds_cover_the_time_of_their_pods_without_a_gap_and_nothing_else(
         for ip in "ab":
             ran = {
                 second
-                for *which, since, until, run in found
+                for *which, since, until, run in holders
                 if (*which, run) == (ip, name, str(n))
                 for second in range(since, min(200, until or far))
             }

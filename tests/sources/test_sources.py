@@ -227,8 +227,8 @@ def test_a_name_has_one_type_in_all_tables() -> None:
 def test_a_case_has_the_tables_and_types_of_the_data_dictionary() -> None:
     with ci.connect() as con:
         for table in TABLES.values():
-            found = con.execute(f"SELECT column_name, column_type FROM (DESCRIBE {table.name})").fetchall()
-            assert dict(found) == table.types
+            columns = con.execute(f"SELECT column_name, column_type FROM (DESCRIBE {table.name})").fetchall()
+            assert dict(columns) == table.types
 
 
 def test_files_add_up_in_the_sample_case() -> None:

@@ -55,10 +55,10 @@ def reader(log: str, zone: str = "UTC", **said: Any) -> Reader | None:
 
 def read(log: str, *, as_in: str | None = None, **said: Any) -> Parsed:
     """Reads a log, by its own head or by that of another; checks that no record is lost."""
-    found = reader(as_in or log, **said)
-    assert found is not None
-    joined, held = found.assemble(lines_of(log), True)
-    parsed = found.parse(joined)
+    log_reader = reader(as_in or log, **said)
+    assert log_reader is not None
+    joined, held = log_reader.assemble(lines_of(log), True)
+    parsed = log_reader.parse(joined)
     assert held == 0
     kept = sum(map(len, parsed.rows.values())) + len(parsed.rejected) + sum(parsed.skipped.values())
     assert kept == len(joined) + parsed.extra
@@ -156,9 +156,9 @@ def test_a_native_line_cut_or_glued_is_rejected_not_misread() -> None:
 
 
 def test_combined_is_parsed_from_both_ends() -> None:
-    found = reader(COMBINED)
-    assert found is not None
-    assert found.format == "combined"
+    recognised = reader(COMBINED)
+    assert recognised is not None
+    assert recognised.format == "combined"
     parsed = read(COMBINED)
     (request,) = rows(parsed, "requests")
     assert request["user_agent"] == 'pip/23.2.1 {"ci":true,"cpu":"x86_64"}'
@@ -172,9 +172,9 @@ def test_common_log_time_without_a_zone_is_taken_in_the_users() -> None:
     line = (
         '10.0.0.5 - - [24/Nov/2026:12:05:05] "CONNECT a.example:443 HTTP/1.1" 200 7816 TCP_TUNNEL:HIER_DIRECT'
     )
-    found = reader(line, zone="Asia/Tokyo")
-    assert found is not None
-    assert found.format == "common"
+    recognised = reader(line, zone="Asia/Tokyo")
+    assert recognised is not None
+    assert recognised.format == "common"
     (row,) = rows(read(line, zone="Asia/Tokyo"))
     assert row["ts"] == dt.datetime(2026, 11, 24, 3, 5, 5)
 
