@@ -22,6 +22,7 @@ TS_KIND = Column("ts_kind", Kind.TERM, "what ts marks: start, end or logged")
 TS_RESOLUTION = Column(
     "ts_resolution_ms", Kind.MILLISECONDS, "how finely ts was written, in ms: 1000 for whole seconds"
 )
+OBSERVED = (*PLACE, TS, TS_KIND, TS_RESOLUTION)
 DURATION = Column("duration_ms", Kind.MILLISECONDS, "how long it took, in ms")
 CLIENT_IP = Column("client_ip", Kind.TEXT, "address that sent it, as the observer saw it", "client.address")
 NAMESPACE = Column("namespace", Kind.NAMESPACE, "Kubernetes namespace of the pod", "k8s.namespace.name")
@@ -60,10 +61,7 @@ REQUESTS = Table(
     "requests",
     "one HTTP request as one observer saw it",
     (
-        *PLACE,
-        TS,
-        TS_KIND,
-        TS_RESOLUTION,
+        *OBSERVED,
         Column("method", Kind.TERM, "HTTP method, upper case", "http.request.method"),
         Column("url", Kind.URL, "the whole URL, secrets out", "url.full"),
         Column(
@@ -108,10 +106,7 @@ TUNNELS = Table(
     "tunnels",
     "one CONNECT through a proxy",
     (
-        *PLACE,
-        TS,
-        TS_KIND,
-        TS_RESOLUTION,
+        *OBSERVED,
         Column("host", Kind.TEXT, "host that the tunnel led to, lower case", "server.address"),
         Column("port", Kind.NUMBER, "port that the tunnel led to", "server.port"),
         Column("bytes_up", Kind.NUMBER, "bytes from the client, CONNECT header included"),

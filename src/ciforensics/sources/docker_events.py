@@ -225,27 +225,21 @@ def _json(key: str, value: pl.Expr) -> pl.Expr:
     return pl.when(value.is_not_null()).then(pl.struct(value.alias(key)).struct.json_encode())
 
 
-SOURCE = Source(
-    name="docker_events",
-    fills={
-        "docker_events": {
-            "ts": "timeNano, else time: when the daemon saw it",
-            "type": "Type; before engine 1.22 what the action belongs to",
-            "action": "Action or status up to the colon",
-            "object_id": "Actor.ID or id: of the container, image, network; a pull's reference",
-            "name": "Actor.Attributes.name, of an image event never; a volume's id",
-            "image": "of a container its image attribute or from; of an image its id or name: the name in it",
-            "image_tag": "the tag in it",
-            "image_digest": "the digest in it, or the image's id where the log has no more",
-            "exit_code": "Actor.Attributes.exitCode of die and exec_die, where it is a number",
-            "ci_repo": "repo that a streamer added, beside the event or in tags",
-            "workflow": "workflow that a streamer added",
-            "job": "job that a streamer added",
-            "run_id": "run_id that a streamer added",
-            "pod": "pod, hostname that a streamer added",
-            "attributes": "Actor.Attributes, with execCommand or healthStatus out of the action",
-        }
-    },
-    recognise=recognise,
-    doc=__doc__ or "",
-)
+_FILLS = {
+    "ts": "timeNano, else time: when the daemon saw it",
+    "type": "Type; before engine 1.22 what the action belongs to",
+    "action": "Action or status up to the colon",
+    "object_id": "Actor.ID or id: of the container, image, network; a pull's reference",
+    "name": "Actor.Attributes.name, of an image event never; a volume's id",
+    "image": "of a container its image attribute or from; of an image its id or name: the name in it",
+    "image_tag": "the tag in it",
+    "image_digest": "the digest in it, or the image's id where the log has no more",
+    "exit_code": "Actor.Attributes.exitCode of die and exec_die, where it is a number",
+    "ci_repo": "repo that a streamer added, beside the event or in tags",
+    "workflow": "workflow that a streamer added",
+    "job": "job that a streamer added",
+    "run_id": "run_id that a streamer added",
+    "pod": "pod, hostname that a streamer added",
+    "attributes": "Actor.Attributes, with execCommand or healthStatus out of the action",
+}
+SOURCE = Source(name="docker_events", fills={"docker_events": _FILLS}, recognise=recognise, doc=__doc__ or "")

@@ -251,28 +251,22 @@ def _whole(shape: tuple[str, ...], keys: Keys) -> bool:
     )
 
 
-SOURCE = Source(
-    name="docker_wrapper",
-    fills={
-        "invocations": {
-            "ts": "ts: when the command started, whole seconds in the notes' wrapper",
-            "ts_resolution_ms": "how finely ts is written",
-            "ci_repo": "repo: GITHUB_REPOSITORY; empty for calls of the runner itself",
-            "workflow": "workflow: GITHUB_WORKFLOW",
-            "job": "job: GITHUB_JOB",
-            "run_id": "run_id: GITHUB_RUN_ID",
-            "run_attempt": "run_attempt, attempt: GITHUB_RUN_ATTEMPT",
-            "orchestration_id": "orchestration_id: ACTIONS_ORCHESTRATION_ID",
-            "runner": "runner, runner_name: RUNNER_NAME",
-            "pod": "pod, hostname: HOSTNAME",
-            "command": "cmd and args; cmd alone is only the first argument, e.g. buildx or --context",
-            "args": "args, or cmd where it is a whole line; a JSON array is joined to a line",
-            "image": "image",
-            "exit_code": "exit_code",
-            "duration_ms": "duration_ms",
-            "salvaged": "the record was no JSON, or was glued to another",
-        }
-    },
-    recognise=recognise,
-    doc=__doc__ or "",
-)
+_FILLS = {
+    "ts": "ts: when the command started, whole seconds in the notes' wrapper",
+    "ts_resolution_ms": "how finely ts is written",
+    "ci_repo": "repo: GITHUB_REPOSITORY; empty for calls of the runner itself",
+    "workflow": "workflow: GITHUB_WORKFLOW",
+    "job": "job: GITHUB_JOB",
+    "run_id": "run_id: GITHUB_RUN_ID",
+    "run_attempt": "run_attempt, attempt: GITHUB_RUN_ATTEMPT",
+    "orchestration_id": "orchestration_id: ACTIONS_ORCHESTRATION_ID",
+    "runner": "runner, runner_name: RUNNER_NAME",
+    "pod": "pod, hostname: HOSTNAME",
+    "command": "cmd and args; cmd alone is only the first argument, e.g. buildx or --context",
+    "args": "args, or cmd where it is a whole line; a JSON array is joined to a line",
+    "image": "image",
+    "exit_code": "exit_code",
+    "duration_ms": "duration_ms",
+    "salvaged": "the record was no JSON, or was glued to another",
+}
+SOURCE = Source(name="docker_wrapper", fills={"invocations": _FILLS}, recognise=recognise, doc=__doc__ or "")

@@ -77,26 +77,20 @@ def _parse(timezone: ZoneInfo, batch: pl.DataFrame) -> Parsed:
     )
 
 
-SOURCE = Source(
-    name="dockerfile_scan",
-    fills={
-        "base_images": {
-            "ts": "ts: when the scan began",
-            "ci_repo": "ci_repo: --repo, else owner/name of git's remote origin, else the folders",
-            "dockerfile": "dockerfile: its path from the top of the repository, else of the scanned folder",
-            "line": "line",
-            "stage": "stage",
-            "instruction": "instruction",
-            "reference": "reference, build arguments not put in",
-            "image": "image, as docker's events name it; NULL where it is unknown",
-            "image_tag": "image_tag; latest where neither tag nor digest is named",
-            "image_digest": "image_digest: what pins it",
-            "registry": "registry; NULL for scratch and the unknown",
-            "platform": "platform, build arguments not put in",
-            "served_by": "served_by, by the catalogue that the scan was given",
-            "reason": "reason, NULL for golden",
-        }
-    },
-    recognise=recognise,
-    doc=__doc__ or "",
-)
+_FILLS = {
+    "ts": "ts: when the scan began",
+    "ci_repo": "ci_repo: --repo, else owner/name of git's remote origin, else the folders",
+    "dockerfile": "dockerfile: its path from the top of the repository, else of the scanned folder",
+    "line": "line",
+    "stage": "stage",
+    "instruction": "instruction",
+    "reference": "reference, build arguments not put in",
+    "image": "image, as docker's events name it; NULL where it is unknown",
+    "image_tag": "image_tag; latest where neither tag nor digest is named",
+    "image_digest": "image_digest: what pins it",
+    "registry": "registry; NULL for scratch and the unknown",
+    "platform": "platform, build arguments not put in",
+    "served_by": "served_by, by the catalogue that the scan was given",
+    "reason": "reason, NULL for golden",
+}
+SOURCE = Source(name="dockerfile_scan", fills={"base_images": _FILLS}, recognise=recognise, doc=__doc__ or "")

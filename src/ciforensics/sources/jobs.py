@@ -169,21 +169,15 @@ def _parse(records: pl.DataFrame, *, timezone: ZoneInfo) -> Parsed:
     return replace(jobs_read, rows={"jobs": jobs_read.rows["jobs"].with_columns(attempt)})
 
 
-SOURCE = Source(
-    name="jobs",
-    fills={
-        "jobs": {
-            "started_at": "started_at; of a run run_started_at",
-            "completed_at": "completed_at, NULL while it runs; of a completed run updated_at",
-            "ci_repo": "repository.full_name, else owner/name in run_url, html_url or url, as written there",
-            "workflow": "workflow_name; of a run its name, or its path where it has none",
-            "job": "name: the display name, matrix legs differ; NULL for a run",
-            "run_id": "run_id; of a run its id",
-            "run_attempt": "run_attempt",
-            "runner": "runner_name: on ARC the pod's name; NULL for a run",
-            "conclusion": "conclusion, NULL while it runs",
-        }
-    },
-    recognise=recognise,
-    doc=__doc__ or "",
-)
+_FILLS = {
+    "started_at": "started_at; of a run run_started_at",
+    "completed_at": "completed_at, NULL while it runs; of a completed run updated_at",
+    "ci_repo": "repository.full_name, else owner/name in run_url, html_url or url, as written there",
+    "workflow": "workflow_name; of a run its name, or its path where it has none",
+    "job": "name: the display name, matrix legs differ; NULL for a run",
+    "run_id": "run_id; of a run its id",
+    "run_attempt": "run_attempt",
+    "runner": "runner_name: on ARC the pod's name; NULL for a run",
+    "conclusion": "conclusion, NULL while it runs",
+}
+SOURCE = Source(name="jobs", fills={"jobs": _FILLS}, recognise=recognise, doc=__doc__ or "")

@@ -170,25 +170,19 @@ def _objects(value: Mapping[str, Any], key: str) -> Iterator[Mapping[str, Any]]:
 
 _JOB = "EphemeralRunner: {}; Runner: {}; NULL for a Pod"
 
-SOURCE = Source(
-    name="pods",
-    fills={
-        "pods": {
-            "from_ts": "status.startTime, else metadata.creationTimestamp",
-            "to_ts": "when the last container of an ended pod finished, else the deletionTimestamp of a "
-            "DELETED event; NULL: still held",
-            "client_ip": "status.podIP and podIPs, a row each; NULL for an EphemeralRunner or Runner",
-            "namespace": "metadata.namespace",
-            "pod": "metadata.name, which a runner has in common with its pod",
-            "node": "spec.nodeName",
-            "runner": "the pod's name where its labels say that it is a runner; the label runner-pod; "
-            "status.runnerName",
-            "ci_repo": _JOB.format("status.jobRepositoryName", "status.workflow.repository"),
-            "workflow": _JOB.format("the file in status.jobWorkflowRef", "status.workflow.name"),
-            "job": _JOB.format("status.jobDisplayName", "status.workflow.job"),
-            "run_id": _JOB.format("status.workflowRunId", "status.workflow.runID"),
-        }
-    },
-    recognise=recognise,
-    doc=__doc__ or "",
-)
+_FILLS = {
+    "from_ts": "status.startTime, else metadata.creationTimestamp",
+    "to_ts": "when the last container of an ended pod finished, else the deletionTimestamp of a "
+    "DELETED event; NULL: still held",
+    "client_ip": "status.podIP and podIPs, a row each; NULL for an EphemeralRunner or Runner",
+    "namespace": "metadata.namespace",
+    "pod": "metadata.name, which a runner has in common with its pod",
+    "node": "spec.nodeName",
+    "runner": "the pod's name where its labels say that it is a runner; the label runner-pod; "
+    "status.runnerName",
+    "ci_repo": _JOB.format("status.jobRepositoryName", "status.workflow.repository"),
+    "workflow": _JOB.format("the file in status.jobWorkflowRef", "status.workflow.name"),
+    "job": _JOB.format("status.jobDisplayName", "status.workflow.job"),
+    "run_id": _JOB.format("status.workflowRunId", "status.workflow.runID"),
+}
+SOURCE = Source(name="pods", fills={"pods": _FILLS}, recognise=recognise, doc=__doc__ or "")
