@@ -106,6 +106,9 @@ class Table:
         lasting: how things are, as somebody saw them at `time`: it says nothing about that moment alone.
         reach: how long a row without an end goes on to matter, e.g. a command whose build sends requests.
         apart: columns that are stored apart. The table itself is then a view, which has a `.sql` of its own.
+        identity: the column that says which rows are the same event, delivered or written twice. All rows are
+            stored, so that a file adds up whatever other files hold; the table itself is then a `view` of the
+            first of each. Not together with `apart`.
     """
 
     name: str
@@ -116,6 +119,7 @@ class Table:
     lasting: bool = False
     reach: timedelta = timedelta()
     apart: tuple[Apart, ...] = ()
+    identity: str | None = None
 
     @property
     def types(self) -> dict[str, str]:
@@ -130,13 +134,29 @@ class Table:
     @property
     def home(self) -> str:
         """The table that its rows are stored in."""
-        return f"store.{self.name}" if self.apart else self.name
+        return f"store.{self.name}" if self.apart or self.identity else self.name
+
+    @property
+    def view(self) -> str | None:
+        """How `identity` makes the table: of each event the first row, and all rows that name none.
+
+        Example:
+            >>> Table("jobs", "one job", ()).view is None
+            True
+        """
+        if self.identity is None:
+            return None
+        return f"""
+            CREATE OR REPLACE VIEW {self.name} AS SELECT * FROM {self.home}
+            QUALIFY {self.identity} IS NULL
+                OR row_number() OVER (PARTITION BY {self.identity} ORDER BY file_id, line_no) = 1
+        """
 
     @property
     def stored(self) -> dict[str, tuple[Column, ...]]:
         """The tables that a case has for it, `home` first: name and columns."""
         if not self.apart:
-            return {self.name: self.columns}
+            return {self.home: self.columns}
         named = {column.name: column for column in self.columns}
         numbers = {
             each.column: Column(each.number, Kind.NUMBER, f"which {each.column}, see {each.home}")

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ciforensics.case import ranges, store
 from ciforensics.errors import CiforensicsError
 from ciforensics.report import known_repos
 from ciforensics.schema import Column, Kind, Table
-from ciforensics.tables import CI_REPO, EVIDENCE, STORED
+from ciforensics.tables import CI_REPO, EVIDENCE, FILE_ID, LINE_NO, STORED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -120,10 +122,37 @@ def test_a_repository_that_one_table_names_can_be_asked_for(tmp_path: Path) -> N
         known_repos(case, ["acme/pod"])
 
 
+@given(
+    rows=st.lists(st.tuples(st.integers(1, 3), st.none() | st.sampled_from("abc")), max_size=12),
+    gone=st.integers(0, 3),
+)
+@settings(deadline=None, max_examples=50)
+def test_the_same_event_read_twice_is_one_row_and_stays_when_one_of_its_files_is_forgotten(
+    rows: list[tuple[int, str | None]], gone: int
+) -> None:
+    event = Column("event_id", Kind.TERM, "which event")
+    events = Table("events", "one event", (FILE_ID, LINE_NO, event), identity="event_id")
+    with duckdb.connect() as con:
+        con.execute("CREATE SCHEMA store")
+        store.create_table(con, events)
+        for line, (file, name) in reversed([*enumerate(rows)]):
+            con.execute(f"INSERT INTO {events.home} VALUES (?, ?, ?)", [file, line, name])
+        con.execute(f"DELETE FROM {events.home} WHERE file_id = ?", [gone])
+        seen = con.execute("SELECT file_id, line_no, event_id FROM events").fetchall()
+        held = con.execute(f"SELECT count(*) FROM {events.home}").fetchone()
+    left = sorted((file, line, name) for line, (file, name) in enumerate(rows) if file != gone)
+    first: dict[object, tuple[int, int, str | None]] = {}
+    for row in left:
+        first.setdefault(row[2] or row, row)
+    assert sorted(seen) == sorted(first.values())
+    assert held == (len(left),)
+
+
 def test_a_table_has_the_columns_that_it_names() -> None:
     for table in STORED:
-        named_ones = {table.time, table.end} - {None}
+        named_ones = {table.time, table.end, table.identity} - {None}
         named_ones |= {name for a in table.apart for name in (a.column, *a.parts, *a.also)}
         assert named_ones <= set(table.types)
+        assert not (table.apart and table.identity)
         assert all(column.meaning for column in table.columns)
     assert all(kind.value[1] for kind in Kind)

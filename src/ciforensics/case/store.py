@@ -27,6 +27,8 @@ from ciforensics.tables import STORED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ciforensics.schema import Table
+
 SCHEMA_VERSION = 1
 """Grows when a table changes; a case with a greater one was written by a newer ciforensics."""
 
@@ -126,15 +128,13 @@ def refresh(con: duckdb.DuckDBPyConnection) -> None:
     for (view,) in con.execute("SELECT unnest(views) FROM store.meta").fetchall():
         con.execute(f"DROP {view}")
     for table in STORED:
-        for name, columns in table.stored.items():
-            typed = ", ".join(f'"{column.name}" {column.type}' for column in columns)
-            con.execute(f"CREATE TABLE IF NOT EXISTS {name} ({typed})")
+        create_table(con, table)
     views.install(con)
     for name, meaning in _META.items():
         con.execute(f"COMMENT ON COLUMN store.meta.{name} IS {literal(meaning)}")
     for table in STORED:
         for name, columns in ({table.name: table.columns} | table.stored).items():
-            kind = "VIEW" if name == table.name and table.apart else "TABLE"
+            kind = "TABLE" if name in table.stored else "VIEW"
             con.execute(f"COMMENT ON {kind} {name} IS {literal(table.meaning)}")
             for column in columns:
                 con.execute(f'COMMENT ON COLUMN {name}."{column.name}" IS {literal(column.comment)}')
@@ -143,10 +143,20 @@ def refresh(con: duckdb.DuckDBPyConnection) -> None:
     )
 
 
+def create_table(con: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Creates what rows of a table are stored in, unless it is there, and the view that `identity` makes."""
+    for name, columns in table.stored.items():
+        typed = ", ".join(f'"{column.name}" {column.type}' for column in columns)
+        con.execute(f"CREATE TABLE IF NOT EXISTS {name} ({typed})")
+    if table.view:
+        con.execute(table.view)
+
+
 def _made() -> list[str]:
-    """What `views.install` creates, as DROP takes it."""
+    """What `refresh` creates besides tables, as DROP takes it."""
     made = views.questions()
-    shown = [f"VIEW IF EXISTS {question.name}" for question in made if question.kind == "MACRO TABLE"]
+    shown = [f"VIEW IF EXISTS {table.name}" for table in STORED if table.view]
+    shown += [f"VIEW IF EXISTS {question.name}" for question in made if question.kind == "MACRO TABLE"]
     return [*shown, *(f"{question.kind} IF EXISTS {question.name}" for question in made)]
 
 
