@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import ciforensics as ci
-from ciforensics.analysis.links.clocks import build_offset, find_offsets, shared_offset
+from ciforensics.analysis.links.clocks import find_build_offset, find_offsets, find_shared_offset
 from ciforensics.fleet import logs, sample_fleet, simulate
 from ciforensics.fleet.random_fleet import random_parameters
 
@@ -40,7 +40,7 @@ def test_an_hour_and_two_seconds_is_the_median_of_three_anchors(case: Build) -> 
         csv=csv(("09:00:02", "a"), ("09:10:02", "b"), ("09:20:03", "c")),
         proxy=proxy(("08:00:00", "a"), ("08:10:00", "b"), ("08:20:00", "c")),
     )
-    found = shared_offset(con, source="github_csv", other_source="mitmproxy")
+    found = find_shared_offset(con, source="github_csv", other_source="mitmproxy")
     assert (found.offset_s, found.mad_s, found.anchors, found.whole_hours) == (3602, 0, 3, 1)
     assert found.verdict == "shared requests"
 
@@ -50,7 +50,7 @@ def test_half_an_hour_counts_as_half_a_whole_one(case: Build) -> None:
         csv=csv(("05:30:00", "a"), ("05:40:00", "b"), ("05:50:00", "c")),
         proxy=proxy(("11:00:00", "a"), ("11:10:00", "b"), ("11:20:00", "c")),
     )
-    found = shared_offset(con, source="github_csv", other_source="mitmproxy")
+    found = find_shared_offset(con, source="github_csv", other_source="mitmproxy")
     assert (found.offset_s, found.whole_hours) == (-19_800, -5.5)
 
 
@@ -71,14 +71,14 @@ def test_what_cannot_be_told_is_said(case: Build, seen: list[str], also_seen: li
         return [(at, repo) for at, repo in (line.split() for line in lines)]
 
     con = case(csv=csv(*requests(seen)), proxy=proxy(*requests(also_seen)))
-    found = shared_offset(con, source="github_csv", other_source="mitmproxy")
+    found = find_shared_offset(con, source="github_csv", other_source="mitmproxy")
     assert found.verdict == f"cannot tell: {why}"
     assert (found.offset_s, found.low_s, found.high_s, found.whole_hours) == (None, None, None, None)
 
 
 def with_builds(case: Build, fleet: Fleet) -> ci.analysis.clocks.Offset:
     con = case(csv=logs.github_csv(fleet), wrapper="\n".join(logs.docker_wrapper(fleet)) + "\n")
-    return build_offset(con, source="github_csv")
+    return find_build_offset(con, source="github_csv")
 
 
 @pytest.mark.parametrize(

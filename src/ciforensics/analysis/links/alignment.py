@@ -84,10 +84,10 @@ class Candidates:
         wide = int(self.place.max()) + 2
         flat = self.row * wide + self.place
         row = np.clip(self.row + step, 0, len(self.chain) - 1)
-        found = np.empty((len(flat), len(bounds)), np.int32)
+        places = np.empty((len(flat), len(bounds)), np.int32)
         for nth, bound in enumerate(bounds):
-            found[:, nth] = np.searchsorted(flat, row * wide + np.clip(self.place + bound, 0, wide - 1))
-        return found - self.first[row, None].astype(np.int32)
+            places[:, nth] = np.searchsorted(flat, row * wide + np.clip(self.place + bound, 0, wide - 1))
+        return places - self.first[row, None].astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -229,24 +229,24 @@ def _solve(segments: _Segments, weights: _Weights, each: Floats, free: Floats) -
     return _Posterior(segments.pairs[core], pairs[core], (none / scale)[segments.core_rows], back)
 
 
-def _free(candidates: Candidates, found: _Posterior) -> Floats:
+def _free(candidates: Candidates, posterior: _Posterior) -> Floats:
     """Of each pair, how probable it is that no other row has the same partner."""
-    place = candidates.place[found.pairs]
-    taken = np.bincount(place, found.pair, int(candidates.place.max()) + 1).astype(np.float64)
+    place = candidates.place[posterior.pairs]
+    taken = np.bincount(place, posterior.pair, int(candidates.place.max()) + 1).astype(np.float64)
     others = taken[candidates.place]
-    others[found.pairs] = others[found.pairs] - found.pair
+    others[posterior.pairs] = others[posterior.pairs] - posterior.pair
     free: Floats = np.clip(1 - others, 1e-3, 1)
     return free
 
 
-def _free_of_files(candidates: Candidates, found: _Posterior) -> Floats:
+def _free_of_files(candidates: Candidates, posterior: _Posterior) -> Floats:
     """Of each pair, how probable it is that no row of another file has the same partner."""
     free = np.ones(len(candidates.row))
     chain = candidates.chain[candidates.row]
     for one in np.unique(chain) if chain[0] != chain[-1] else ():
-        theirs = chain[found.pairs] != one
-        place = candidates.place[found.pairs][theirs]
-        taken = np.bincount(place, found.pair[theirs], int(candidates.place.max()) + 1)
+        theirs = chain[posterior.pairs] != one
+        place = candidates.place[posterior.pairs][theirs]
+        taken = np.bincount(place, posterior.pair[theirs], int(candidates.place.max()) + 1)
         free[chain == one] = 1 - taken[candidates.place[chain == one]]
     return np.maximum(free, 1e-3)
 
@@ -259,15 +259,15 @@ def _learn(candidates: Candidates) -> tuple[_Weights, Floats]:
     weights = _Weights(np.ones(n_lags), np.ones(n_sizes), 0.05 / _OCTAVES, 0.01)
     free = np.ones(len(candidates.row))
     for _ in range(_ROUNDS):
-        found = _solve(segments, weights, weights.pairs(candidates), free)
-        free = _free(candidates, found)
-        lag = np.bincount(candidates.lag[found.pairs], found.pair, n_lags) + 0.25
+        posterior = _solve(segments, weights, weights.pairs(candidates), free)
+        free = _free(candidates, posterior)
+        lag = np.bincount(candidates.lag[posterior.pairs], posterior.pair, n_lags) + 0.25
         lag = np.convolve(lag, [0.25, 0.5, 0.25], mode="same")
         weights = _Weights(
             lag=lag / lag.max(),
-            size=_size_weights(candidates.size[found.pairs], found.pair, n_sizes),
-            back=np.minimum((found.back + 0.5) / (rows * _OCTAVES * candidates.density), 1.0),
-            unseen=(found.nobody.sum() + 0.5) / (rows + 50),
+            size=_size_weights(candidates.size[posterior.pairs], posterior.pair, n_sizes),
+            back=np.minimum((posterior.back + 0.5) / (rows * _OCTAVES * candidates.density), 1.0),
+            unseen=(posterior.nobody.sum() + 0.5) / (rows + 50),
         )
     return weights, free
 
@@ -303,9 +303,9 @@ def align(candidates: Candidates) -> Floats:
     segments = _Segments(candidates)
     each = weights.pairs(candidates)
     for _ in range(_SETTLED):
-        found = _solve(segments, weights, each, free)
-        free = _free(candidates, found)
-        each = weights.pairs(candidates) * _free_of_files(candidates, found)
+        posterior = _solve(segments, weights, each, free)
+        free = _free(candidates, posterior)
+        each = weights.pairs(candidates) * _free_of_files(candidates, posterior)
     probability = np.zeros(len(candidates.row))
-    probability[found.pairs] = found.pair
+    probability[posterior.pairs] = posterior.pair
     return probability

@@ -112,28 +112,29 @@ def find_offsets(con: duckdb.DuckDBPyConnection, *, observer: str | None = None)
     ]
     if source is None:
         return pl.DataFrame(schema=_SCHEMA)
-    found = [shared_offset(con, source=source, other_source=other) for other in sources if other != source]
+    others = [name for name in sources if name != source]
+    offsets = [find_shared_offset(con, source=source, other_source=other) for other in others]
     builders = con.execute(
         "SELECT DISTINCT source FROM invocations WHERE command = 'build' ORDER BY source"
     ).fetchall()
-    found += [build_offset(con, source=source, other_source=other) for (other,) in builders]
-    return pl.DataFrame([asdict(one) for one in found], schema=_SCHEMA)
+    offsets += [find_build_offset(con, source=source, other_source=other) for (other,) in builders]
+    return pl.DataFrame([asdict(one) for one in offsets], schema=_SCHEMA)
 
 
-def shared_offset(con: duckdb.DuckDBPyConnection, *, source: str, other_source: str) -> Offset:
+def find_shared_offset(con: duckdb.DuckDBPyConnection, *, source: str, other_source: str) -> Offset:
     """Says by how much one observer's clock is ahead of another's, from the requests that both saw.
 
     Example:
         >>> import ciforensics as ci
-        >>> abs(shared_offset(ci.connect(), source="github_csv", other_source="mitmproxy").offset_s) < 5
+        >>> abs(find_shared_offset(ci.connect(), source="github_csv", other_source="mitmproxy").offset_s) < 5
         True
     """
     unknown = Offset(source, other_source)
     sql = "SELECT * FROM shared_differences(p_observer := $1, p_other := $2, p_reach_s := $3)"
-    found = pl.DataFrame(con.sql(sql, params=[source, other_source, REACH_S]))
+    differences = pl.DataFrame(con.sql(sql, params=[source, other_source, REACH_S]))
     reach = int(REACH_S) + 2
     pairs = np.zeros(2 * reach + 1)
-    pairs[found["difference_s"].to_numpy() + reach] = found["pairs"].to_numpy()
+    pairs[differences["difference_s"].to_numpy() + reach] = differences["pairs"].to_numpy()
     near = np.convolve(pairs, np.ones(3), mode="same")
     best = int(near.argmax())
     chance = np.delete(near, np.arange(max(0, best - 6), best + 7)).max()
@@ -142,15 +143,7 @@ def shared_offset(con: duckdb.DuckDBPyConnection, *, source: str, other_source: 
     if near[best] - chance < max(2, 4 * np.sqrt(chance)):
         return _cannot_tell(unknown, "other offsets fit as well")
     mode = best - 1 + int(pairs[best - 1 : best + 2].argmax()) - reach
-    sql = """
-        SELECT median(lag_s), mad(lag_s), count(*)
-        FROM (
-            SELECT lag_s, count(*) OVER (PARTITION BY place) AS others,
-                count(*) OVER (PARTITION BY other_place) AS candidates
-            FROM shared_requests(p_observer := $1, p_other := $2, p_offset_s := $3)
-        )
-        WHERE others = 1 AND candidates = 1
-    """
+    sql = "FROM shared_anchors(p_observer := $1, p_other := $2, p_offset_s := $3)"
     ((lag, mad, anchors),) = con.execute(sql, [source, other_source, mode]).fetchall()
     if anchors < ANCHORS:
         lag, mad, anchors = 0.0, 0.5, int(near[best] - chance)
@@ -178,7 +171,7 @@ def _whole_hours(offset_s: float) -> float:
     return quarters / 4 if abs(offset_s - quarters * _ZONE_S) <= _NEAR_ZONE_S else 0.0
 
 
-def build_offset(
+def find_build_offset(
     con: duckdb.DuckDBPyConnection, *, source: str, other_source: str = "docker_wrapper"
 ) -> Offset:
     """Says between what bounds the observer's clock is ahead of the clock that docker builds were logged by.
@@ -188,8 +181,8 @@ def build_offset(
     """
     unknown = Offset(source, other_source)
     sql = "SELECT * FROM build_moments(p_observer := $1, p_build_source := $2)"
-    found = pl.DataFrame(con.sql(sql, params=[source, other_source]))
-    asked, built = Events.of(found, "401"), Events.of(found, "build")
+    moments = pl.DataFrame(con.sql(sql, params=[source, other_source]))
+    asked, built = Events.of(moments, "401"), Events.of(moments, "build")
     if min(len(asked.at), len(built.at)) < _FEWEST:
         return _cannot_tell(unknown, f"fewer than {_FEWEST} 401s or builds")
     if min(asked.at[-1] - asked.at[0], built.at[-1] - built.at[0]) < _SHORTEST_S:

@@ -41,9 +41,9 @@ class Events:
     repo: npt.NDArray[np.uint64]
 
     @classmethod
-    def of(cls, found: pl.DataFrame, event: str) -> Events:
+    def of(cls, moments: pl.DataFrame, event: str) -> Events:
         """The commonest kinds are enough."""
-        some = found.filter(pl.col("event") == event)
+        some = moments.filter(pl.col("event") == event)
         kinds = some.group_by("kind_hash").len().sort("len", "kind_hash", descending=True)
         kinds = kinds.head(_MOST_KINDS[event])
         some = some.join(kinds.select("kind_hash", code=pl.int_range(pl.len())), on="kind_hash").sort(

@@ -92,8 +92,8 @@ def find_links(con: duckdb.DuckDBPyConnection, *, observer: str | None = None) -
 
     Example:
         >>> import ciforensics as ci
-        >>> found = find_links(ci.connect())
-        >>> found.verdicts.filter(source="mitmproxy").select("verdict", "requests").rows()
+        >>> links = find_links(ci.connect())
+        >>> links.verdicts.filter(source="mitmproxy").select("verdict", "requests").rows()
         [('pinned', 616)]
     """
     choose_observer(con, observer)
@@ -134,15 +134,15 @@ def _matrix(con: duckdb.DuckDBPyConnection, source: str, other: str, pairs: pl.D
 
 
 def _pairs(con: duckdb.DuckDBPyConnection, observer: str | None, other: str) -> pl.DataFrame:
-    found = find_partners(con, observer=observer, other=other)
+    partners = find_partners(con, observer=observer, other=other)
     sql = """
         SELECT file_id, line_no, other_file_id, other_line_no, lag_s, abs(lag_s) AS distance_s
         FROM shared_requests(p_observer := $1, p_other := $2, p_offset_s := $3)
         WHERE $4
     """
-    known = found.offset_s is not None
-    candidates = pl.DataFrame(con.sql(sql, params=[observer, other, found.offset_s, known]))
-    pairs = candidates.join(found.pairs, on=[*_ROW, *_OTHER_ROW], how="left")
+    known = partners.offset_s is not None
+    candidates = pl.DataFrame(con.sql(sql, params=[observer, other, partners.offset_s, known]))
+    pairs = candidates.join(partners.pairs, on=[*_ROW, *_OTHER_ROW], how="left")
     pairs = pairs.with_columns(pl.col("probability").fill_null(0.0))
     pairs = pairs.sort(_ORDER, descending=[name == "probability" for name in _ORDER])
     nearest = (pl.col("distance_s") - pl.col("distance_s").min().over(_OTHER_ROW)) < _SAME_S
@@ -163,21 +163,17 @@ def _judged(pairs: pl.DataFrame, row: list[str]) -> pl.DataFrame:
 
 
 def _verdicts(con: duckdb.DuckDBPyConnection, source: str, other: str, judged: pl.DataFrame) -> pl.DataFrame:
-    told = Stream(judged)  # noqa: F841 (DuckDB finds it by its name)
-    sql = """
-        SELECT r.source, coalesce(t.verdict, $3) AS verdict, count(*) AS requests,
-            count(*) / sum(count(*)) OVER (PARTITION BY r.source) AS share
-        FROM (
-            SELECT source, file_id, line_no FROM observed_requests(p_observer := $1)
-            UNION ALL
-            SELECT source, file_id, line_no FROM observed_requests(p_observer := $2)
-        ) AS r
-        LEFT JOIN told AS t ON t.file_id = r.file_id AND t.line_no = r.line_no
-        GROUP BY 1, 2
-        ORDER BY r.source <> $1, requests DESC, 2
-    """
-    alone = _NO_OTHER if other == _NOBODY else _ALONE
-    return pl.DataFrame(con.sql(sql, params=[source, other, alone]))
+    asked = "SELECT source, file_id, line_no FROM observed_requests(p_observer := $1)"
+    rows = pl.concat(pl.DataFrame(con.sql(asked, params=[name])) for name in (source, other))
+    counts = (
+        rows.join(judged, on=_ROW, how="left")
+        .group_by("source", pl.col("verdict").fill_null(_NO_OTHER if other == _NOBODY else _ALONE))
+        .agg(requests=pl.len().cast(pl.Int64))
+    )
+    observer_first = [pl.col("source") != source, -pl.col("requests"), "verdict"]
+    return counts.with_columns(share=pl.col("requests") / pl.col("requests").sum().over("source")).sort(
+        observer_first
+    )
 
 
 def _certainty(pairs: pl.DataFrame) -> pl.DataFrame:
@@ -233,16 +229,19 @@ def _examples(con: duckdb.DuckDBPyConnection, pairs: pl.DataFrame) -> pl.DataFra
 
 
 def _chains(con: duckdb.DuckDBPyConnection, source: str, other: str, pairs: pl.DataFrame) -> pl.DataFrame:
-    pinned = Stream(pairs.filter(pl.col("probability") >= PINNED))  # noqa: F841 (DuckDB finds it by its name)
-    sql = """
-        SELECT u.orchestration_id, u.client_ip, u.pod, u.basis,
-            p.other_line_no AS partner, o.pod AS partner_pod, o.basis AS partner_basis
-        FROM keyed_unauthorized(p_observer := $1) AS u
-        LEFT JOIN pinned AS p ON p.file_id = u.file_id AND p.line_no = u.line_no
-        LEFT JOIN keyed_unauthorized(p_observer := $2) AS o
-            ON o.file_id = p.other_file_id AND o.line_no = p.other_line_no
+    asked = """
+        SELECT file_id, line_no, orchestration_id, client_ip, pod, basis
+        FROM keyed_unauthorized(p_observer := $1)
     """
-    keyed = pl.DataFrame(con.sql(sql, params=[source, other]))
+    ours, theirs = (pl.DataFrame(con.sql(asked, params=[name])) for name in (source, other))
+    partners = theirs.select(
+        other_file_id="file_id", other_line_no="line_no", partner_pod="pod", partner_basis="basis"
+    )
+    keyed = (
+        ours.join(pairs.filter(pl.col("probability") >= PINNED), on=_ROW, how="left")
+        .with_columns(partner="other_line_no")
+        .join(partners, on=_OTHER_ROW, how="left")
+    )
     told = {name: pl.col(name).is_not_null() for name in keyed.columns}
     by_id, by_address = (
         pl.col("basis").eq_missing(basis) for basis in (Basis.ORCHESTRATION_ID, Basis.ADDRESS)

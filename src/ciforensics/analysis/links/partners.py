@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from ciforensics.analysis.links.alignment import Candidates, align
-from ciforensics.analysis.links.clocks import shared_offset
+from ciforensics.analysis.links.clocks import find_shared_offset
 from ciforensics.analysis.links.observers import choose_observer
 from ciforensics.case import accepts_path
 from ciforensics.wording import Result, Sentence, say
@@ -98,15 +98,15 @@ def find_partners(
 
     Example:
         >>> import ciforensics as ci
-        >>> found = find_partners(ci.connect())
-        >>> found.clients.group_by("file_id", "line_no").agg(pl.col("probability").sum().round(6))[
+        >>> partners = find_partners(ci.connect())
+        >>> partners.clients.group_by("file_id", "line_no").agg(pl.col("probability").sum().round(6))[
         ...     "probability"
         ... ].unique().to_list()
         [1.0]
     """
     source = choose_observer(con, observer)
     if offset_s is None and source is not None:
-        offset_s = shared_offset(con, source=source, other_source=other).offset_s
+        offset_s = find_shared_offset(con, source=source, other_source=other).offset_s
     sql = """
         SELECT *
         FROM shared_requests(p_observer := $1, p_other := $2, p_offset_s := $3, p_seen_within_s := $4)
@@ -114,21 +114,21 @@ def find_partners(
         ORDER BY other_place, place
     """
     params = [source, other, offset_s, WITHIN_S, offset_s is not None]
-    found = pl.DataFrame(con.sql(sql, params=params))
-    found = found.with_columns(probability=pl.Series(align(_candidates(found)), dtype=pl.Float64))
-    return Partners(offset_s, _pairs(found), _clients(found))
+    candidates = pl.DataFrame(con.sql(sql, params=params))
+    candidates = candidates.with_columns(probability=pl.Series(align(_coded(candidates)), dtype=pl.Float64))
+    return Partners(offset_s, _pairs(candidates), _clients(candidates))
 
 
-def _candidates(found: pl.DataFrame) -> Candidates:
-    row = found["other_place"].rle_id().to_numpy().astype(np.int64)
+def _coded(candidates: pl.DataFrame) -> Candidates:
+    row = candidates["other_place"].rle_id().to_numpy().astype(np.int64)
     first = np.flatnonzero(np.diff(row, prepend=-1))
     return Candidates(
         row=row,
-        place=found["place"].to_numpy(),
-        lag=((found["lag_s"].to_numpy() + WITHIN_S) / _LAG_S).astype(np.int64),
-        size=_size_codes(found["more_bytes"]),
-        chain=found["other_file_id"].to_numpy()[first],
-        share=found["share"].to_numpy()[first],
+        place=candidates["place"].to_numpy(),
+        lag=((candidates["lag_s"].to_numpy() + WITHIN_S) / _LAG_S).astype(np.int64),
+        size=_size_codes(candidates["more_bytes"]),
+        chain=candidates["other_file_id"].to_numpy()[first],
+        share=candidates["share"].to_numpy()[first],
     )
 
 
@@ -146,9 +146,9 @@ def _size_codes(more_bytes: pl.Series) -> np.ndarray[tuple[int], np.dtype[np.int
     return coded.select(pl.col("code").fill_null(known)).to_series().to_numpy().astype(np.int64)
 
 
-def _pairs(found: pl.DataFrame) -> pl.DataFrame:
+def _pairs(candidates: pl.DataFrame) -> pl.DataFrame:
     likeliest_first = [*_OTHER_ROW, "probability", *_ROW]
-    ordered = found.select(*_ROW, *_OTHER_ROW, "probability").sort(
+    ordered = candidates.select(*_ROW, *_OTHER_ROW, "probability").sort(
         likeliest_first, descending=[name == "probability" for name in likeliest_first]
     )
     probability = pl.col("probability")
@@ -156,10 +156,10 @@ def _pairs(found: pl.DataFrame) -> pl.DataFrame:
     return ordered.filter(told_before < _KEPT * probability.sum().over(_OTHER_ROW))
 
 
-def _clients(found: pl.DataFrame) -> pl.DataFrame:
+def _clients(candidates: pl.DataFrame) -> pl.DataFrame:
     """A row has one sender: where its pairs say more than 1, they are scaled down."""
     probability = pl.col("probability")
-    by_client = found.group_by(*_ROW, *_CLIENT).agg(probability.sum())
+    by_client = candidates.group_by(*_ROW, *_CLIENT).agg(probability.sum())
     by_client = by_client.with_columns(probability / pl.max_horizontal(1.0, probability.sum().over(_ROW)))
     nobody = by_client.group_by(_ROW).agg(probability=1 - probability.sum())
     both = pl.concat([by_client, nobody], how="diagonal")

@@ -48,16 +48,16 @@ def find_sightings(
     con: duckdb.DuckDBPyConnection, observer: str, *, fetches: bool = False
 ) -> Sightings | None:
     """Asks the proxy's log about the observer's requests; None if it cannot say anything."""
-    found = con.execute(
+    addresses = con.execute(
         "SELECT DISTINCT client_ip FROM requests WHERE source = $1 AND client_ip IS NOT NULL", [PROXY]
     ).fetchall()
-    if observer == PROXY or not found:
+    if observer == PROXY or not addresses:
         return None
     told = find_partners(con, observer=observer, other=PROXY)
     if told.offset_s is None:
         return None
     clients = told.clients.group_by(*_ROW, "client_ip").agg(pl.col("probability").sum())
-    return Sightings(_keys(con, told, fetches), clients, frozenset(address for (address,) in found))
+    return Sightings(_keys(con, told, fetches), clients, frozenset(address for (address,) in addresses))
 
 
 def _keys(con: duckdb.DuckDBPyConnection, told: Partners, fetches: bool) -> pl.DataFrame:
@@ -102,7 +102,7 @@ def weigh_addresses(
     if known.is_empty() or not len(request):
         return nothing
     clients = _clients(requests, told)
-    found = (
+    likelier = (
         pl.DataFrame({"request": request, "build_id": build})
         .with_row_index("edge")
         .join(known, on="build_id")
@@ -112,7 +112,7 @@ def weigh_addresses(
         .select("edge", factor=_likelier("probability", "usual"))
     )
     factor = np.ones(len(request), dtype=np.float32)
-    factor[found["edge"].to_numpy()] = found["factor"].to_numpy()
+    factor[likelier["edge"].to_numpy()] = likelier["factor"].to_numpy()
     return factor
 
 
