@@ -50,10 +50,10 @@ import re, sys, time
 import ciforensics as ci
 began = time.monotonic()
 with ci.connect(sys.argv[1]) as con:
-    found = ci.attribute(con).requests
+    requests = ci.attribute(con).requests
 seconds = time.monotonic() - began
 print(seconds, *re.findall(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()))
-found.write_parquet(sys.argv[2])
+requests.write_parquet(sys.argv[2])
 """
 """Linux says the peak of its own memory; `getrusage` begins with that of the process which started it."""
 
@@ -219,11 +219,11 @@ def curves(sweeps: dict[str, list[Setting]], seeds: int) -> pl.DataFrame:
     for setting in settings:
         for seed in range(1, seeds + 1):
             with fleet(replace(setting, seed=seed)) as (case, truth):
-                found = measured(case, truth)
+                one_fleet = measured(case, truth)
             shared = asdict(setting) | {
-                name: getattr(found, name) for name in ("requests", "candidates", "seconds", "megabytes")
+                name: getattr(one_fleet, name) for name in ("requests", "candidates", "seconds", "megabytes")
             }
-            rows += [shared | {"answer": name} | asdict(one) for name, one in found.scores.items()]
+            rows += [shared | {"answer": name} | asdict(one) for name, one in one_fleet.scores.items()]
         print(line(setting, mean(pl.DataFrame(rows))), flush=True)
     return mean(pl.DataFrame(rows))
 
@@ -299,23 +299,23 @@ def expectations() -> pl.DataFrame:
     """What `ciforensics.analysis.trust.expected` looks up."""
     rows = []
     for builds_per_hour, builds, coverage in product(BUILDS_PER_HOUR, BUILDS, COVERAGE):
-        found, best = [], []
+        ours, best = [], []
         for seed in range(1, BUILDS[builds] + 1):
             with fleet(Setting(builds_per_hour, builds / builds_per_hour, coverage, seed=seed)) as (
                 case,
                 truth,
             ):
                 with ci.connect(case) as con:
-                    found.append(score(truth.requests, ci.attribute(con).requests))
+                    ours.append(score(truth.requests, ci.attribute(con).requests))
                 best.append(truth.best(with_outcome=True))
         rows.append(
             {
                 "builds_per_hour": builds_per_hour,
                 "builds": builds,
                 "coverage": coverage,
-                "top1": fmean(one.top1 for one in found),
+                "top1": fmean(one.top1 for one in ours),
                 "best_top1": fmean(one.top1 for one in best if one),
-                "share_error": fmean(one.share_error for one in found),
+                "share_error": fmean(one.share_error for one in ours),
             }
         )
         print(rows[-1], flush=True)

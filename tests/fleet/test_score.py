@@ -53,21 +53,21 @@ def write(folder: Path, rows: pl.DataFrame, **columns: Any) -> Path:
 
 
 def test_the_runs_of_a_workflow_are_summed_and_nobody_is_an_answer() -> None:
-    found = score(TRUTH, ANSWER)
-    assert found.requests == 4
-    assert found.top1 == 3 / 4, "lines 2, 3 and 7"
-    assert found.run_accuracy == 2 / 4, "lines 3 and 7"
+    scored = score(TRUTH, ANSWER)
+    assert scored.requests == 4
+    assert scored.top1 == 3 / 4, "lines 2, 3 and 7"
+    assert scored.run_accuracy == 2 / 4, "lines 3 and 7"
     # Estimated 2.2, 1.0 and 0.8 of 4; true 2, 1 and 1.
-    assert found.share_error == pytest.approx(0.05)
+    assert scored.share_error == pytest.approx(0.05)
     # Four 401s of their own bin each: probability 0.6, 0.6, 0.8, 1.0; right, wrong, right, right.
-    assert found.ece == pytest.approx((0.4 + 0.6 + 0.2 + 0) / 4)
+    assert scored.ece == pytest.approx((0.4 + 0.6 + 0.2 + 0) / 4)
 
 
 def test_only_rows_called_exact_count_as_pinned() -> None:
     basis = pl.when(pl.col("line_no").is_in([3, 4])).then(pl.lit("address")).otherwise(pl.lit("model"))
-    found = score(TRUTH, ANSWER.with_columns(basis=basis))
-    assert found.exact == 2
-    assert found.exact_accuracy == 0.5
+    scored = score(TRUTH, ANSWER.with_columns(basis=basis))
+    assert scored.exact == 2
+    assert scored.exact_accuracy == 0.5
     assert score(TRUTH, ANSWER).exact_accuracy is None
 
 
@@ -75,9 +75,9 @@ def test_equal_parts_of_ten_hold_the_calibration() -> None:
     truth = pl.DataFrame({"line_no": range(100), "ci_repo": "acme/web", "workflow": "CI", "run_id": "1"})
     sure = truth.with_columns(probability=pl.lit(0.9))
     unsure = truth.with_columns(pl.lit(None, pl.String).alias("ci_repo"), probability=pl.lit(0.1))
-    found = score(truth, pl.concat([sure, unsure]))
-    assert found.top1 == 1.0
-    assert found.ece == pytest.approx(0.1)
+    scored = score(truth, pl.concat([sure, unsure]))
+    assert scored.top1 == 1.0
+    assert scored.ece == pytest.approx(0.1)
 
 
 def test_a_401_that_the_attribution_lacks_is_an_error() -> None:
@@ -128,9 +128,9 @@ def weighed(
         }
     )
     request = pl.DataFrame({"line_no": 2, "outcome": outcome, "asked": 0, "second": second})
-    found = posterior(parameters, builds, request, with_outcome=bool(outcome))
-    assert found["probability"].sum() == pytest.approx(1)
-    return dict(found.select("run_id", "probability").iter_rows())
+    rows = posterior(parameters, builds, request, with_outcome=bool(outcome))
+    assert rows["probability"].sum() == pytest.approx(1)
+    return dict(rows.select("run_id", "probability").iter_rows())
 
 
 def test_the_best_answer_is_bayes_rule() -> None:
@@ -182,14 +182,14 @@ def test_the_true_posterior_of_a_fleet_is_calibrated(delays: str, tmp_path: Path
 
 
 def test_fleets_get_harder_with_more_builds(tmp_path: Path) -> None:
-    found = []
+    rows = []
     for rate, hours in ((60, 12), (600, 2), (3_000, 0.5)):
         out = tmp_path / str(rate)
         run("simulate", "--out", out, "--builds-per-hour", str(rate), "--hours", str(hours), cwd=tmp_path)
         best = read_truth(out / "truth").best(with_outcome=False)
         assert best
-        found.append(best.top1)
-    assert found == [
+        rows.append(best.top1)
+    assert rows == [
         pytest.approx(0.98, abs=0.02),
         pytest.approx(0.88, abs=0.04),
         pytest.approx(0.76, abs=0.06),
@@ -230,11 +230,9 @@ def test_the_truth_is_about_lines_of_the_case_and_is_no_evidence(tmp_path: Path)
     run("simulate", "--out", "fleet", "--hours", "1", cwd=tmp_path)
     run("ingest", "fleet/evidence", cwd=tmp_path)
     with ci.connect(tmp_path / "case.duckdb") as con:
-        found = con.sql(
-            "SELECT line_no FROM requests WHERE source = 'github_csv' AND status = 401"
-        ).fetchall()
+        rows = con.sql("SELECT line_no FROM requests WHERE source = 'github_csv' AND status = 401").fetchall()
     told = read_truth(tmp_path / "fleet" / "truth").requests["line_no"]
-    assert sorted(line_no for (line_no,) in found) == told.sort().to_list()
+    assert sorted(line_no for (line_no,) in rows) == told.sort().to_list()
     assert "Nothing was recognised" in run("ingest", "fleet/truth", cwd=tmp_path).stderr
 
 
@@ -243,8 +241,8 @@ def test_an_attribution_of_two_exports_is_scored_on_the_one_that_the_truth_is_ab
     both = [pl.read_parquet(other), pl.read_parquet(write(tmp_path, ANSWER, path="a/github-support.csv"))]
     proxy = both[1].with_columns(source=pl.lit("mitmproxy"))
     pl.concat([*both, proxy]).write_csv(tmp_path / "both.csv")
-    found = score(TRUTH, read_attribution(tmp_path / "both.csv", file="github-support.csv"))
-    assert asdict(found) == pytest.approx(asdict(score(TRUTH, ANSWER)))
+    scored = score(TRUTH, read_attribution(tmp_path / "both.csv", file="github-support.csv"))
+    assert asdict(scored) == pytest.approx(asdict(score(TRUTH, ANSWER)))
 
 
 def test_the_truth_of_a_capture_counts_rows_from_0_and_jobs_by_number(tmp_path: Path) -> None:

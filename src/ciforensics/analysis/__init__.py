@@ -1,8 +1,10 @@
 """What SQL cannot say: which workflow sent a request, and how far that can be trusted.
 
-- The answer: `attribution`, from `evidence` by the `model` (its `steps`, `rates`, `delays`).
-- Its trust: `calibration`, `checks`, `intervals` (on `blocks` of time, by `flows`), `expected`, `remarks`.
-- Why: `explain`, from what `senders` say.
-- Several logs: `observers`, `links`; the same request twice: `partners` (by `alignment`) and `sightings`;
-  `clocks` (by `correlogram`).
+- `links`: the same request in two logs, by how much clocks differ, which keys logs share.
+- `attribution`: `candidates` become a `problem`; `em` fits the model, whose formula is in `clues`, to it.
+- `trust`: `calibration`, `checks`, `intervals` (on `slices` of time, by `workflows`), `expected`, `remarks`.
+- `answer`: the attribution of a case; `explanation`: why one request is attributed as it is.
+- `migration`: how far the move to golden images is, and what it brings.
+
+Each stands on those before it.
 """

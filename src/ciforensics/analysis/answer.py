@@ -119,15 +119,15 @@ class Attribution(Result):
     @cached_property
     def by_basis(self) -> pl.DataFrame:
         """How many 401s the answer rests on which `basis` for, as a number (`requests`) and a `share`."""
-        found = self._likely.group_by("basis").agg(requests=_P.sum().round(6))
-        found = found.with_columns(share=pl.col("requests") / pl.col("requests").sum())
-        return found.sort("requests", "basis", descending=[True, False])
+        counts = self._likely.group_by("basis").agg(requests=_P.sum().round(6))
+        counts = counts.with_columns(share=pl.col("requests") / pl.col("requests").sum())
+        return counts.sort("requests", "basis", descending=[True, False])
 
     @cached_property
     def by_outcome(self) -> pl.DataFrame:
         """Expected 401s (`requests`) by `name`, repository and workflow in one, and `outcome`."""
-        found = self._named.group_by("name", "outcome").agg(requests=_P.sum().round(6))
-        return found.sort("name", "outcome")
+        counts = self._named.group_by("name", "outcome").agg(requests=_P.sum().round(6))
+        return counts.sort("name", "outcome")
 
     @cached_property
     def summary(self) -> pl.DataFrame:
@@ -138,7 +138,7 @@ class Attribution(Result):
         named = self.workflows.filter(pl.col("name") != Basis.UNATTRIBUTED)
         name, most = next(named.select("name", "requests").iter_rows(), (None, None))
         share = pl.col("share")
-        found = self.by_basis.select(
+        row = self.by_basis.select(
             name=pl.lit(name, pl.String),
             requests=pl.lit(most, pl.Float64),
             total=pl.lit(len(self.candidates.requests)),
@@ -146,7 +146,7 @@ class Attribution(Result):
             unattributed=share.filter(pl.col("basis") == Basis.UNATTRIBUTED).sum(),
         )
         none = self.by_basis.is_empty()
-        return found.with_columns(pl.when(not none).then(pl.col("exact", "unattributed")))
+        return row.with_columns(pl.when(not none).then(pl.col("exact", "unattributed")))
 
     @cached_property
     def checks(self) -> Checks:
@@ -230,14 +230,14 @@ class Attribution(Result):
     @property
     def _by_model(self) -> pl.DataFrame:
         edge, problem = self.fit.posterior.edge, self.candidates.problem
-        found = pl.DataFrame(
+        edges = pl.DataFrame(
             {
                 "request": problem.edges.request[edge],
                 "run": self.candidates.builds["run"].to_numpy()[problem.edges.build[edge]],
                 "probability": self.fit.posterior.probability,
             }
         ).filter(_P > 1e-6)
-        by_run = found.group_by("request", "run").agg(_P.sum())
+        by_run = edges.group_by("request", "run").agg(_P.sum())
         runs = self.candidates.runs.with_row_index("run").cast({"run": pl.Int32})
         nameless = pl.all_horizontal(pl.col("ci_repo", "workflow", "run_id").is_null())
         basis = pl.when(nameless).then(pl.lit(Basis.UNATTRIBUTED)).otherwise(pl.lit(Basis.MODEL))
@@ -256,8 +256,8 @@ class Attribution(Result):
     @cached_property
     def _named(self) -> pl.DataFrame:
         """The candidates with the outcome of their request, and the name of their workflow or group."""
-        found = self._likely.join(self.candidates.requests.select("request", "outcome"), on="request")
-        return with_names(found, self.candidates.builds, keyed=_EXACT)
+        rows = self._likely.join(self.candidates.requests.select("request", "outcome"), on="request")
+        return with_names(rows, self.candidates.builds, keyed=_EXACT)
 
 
 @accepts_path

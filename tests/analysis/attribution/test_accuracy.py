@@ -38,43 +38,47 @@ def measured(folder: Path, *files: str, **parameters: Any) -> tuple[Score, Truth
 def test_attribution_is_nearly_as_right_as_the_true_parameters_are(
     tmp_path: Path, builds_per_hour: float, hours: float, of_the_best: float, share_error: float
 ) -> None:
-    found, truth = measured(tmp_path, *CSV_AND_WRAPPER, seed=11, builds_per_hour=builds_per_hour, hours=hours)
+    scored, truth = measured(
+        tmp_path, *CSV_AND_WRAPPER, seed=11, builds_per_hour=builds_per_hour, hours=hours
+    )
     best = truth.best(with_outcome=False)
     assert best is not None
-    assert found.top1 >= of_the_best * best.top1
-    assert found.share_error <= share_error
-    assert found.ece <= 0.03
+    assert scored.top1 >= of_the_best * best.top1
+    assert scored.share_error <= share_error
+    assert scored.ece <= 0.03
 
 
 @pytest.mark.parametrize(("delays", "top1", "share_error"), [("bimodal", 0.80, 0.06), ("flat", 0.78, 0.04)])
 def test_no_shape_of_delays_is_taken_for_granted(
     tmp_path: Path, delays: str, top1: float, share_error: float
 ) -> None:
-    found, _ = measured(tmp_path, *CSV_AND_WRAPPER, seed=12, builds_per_hour=600, hours=24, delays=delays)
-    assert found.top1 >= top1
-    assert found.share_error <= share_error
+    scored, _ = measured(tmp_path, *CSV_AND_WRAPPER, seed=12, builds_per_hour=600, hours=24, delays=delays)
+    assert scored.top1 >= top1
+    assert scored.share_error <= share_error
 
 
 def test_knowing_when_some_builds_were_over_does_no_harm(tmp_path: Path) -> None:
     files = (*CSV_AND_WRAPPER, "evidence/docker-events.jsonl")
-    found, _ = measured(tmp_path, *files, seed=21, builds_per_hour=600, hours=24, delays="flat")
-    assert found.top1 >= 0.78
-    assert found.share_error <= 0.04
-    assert found.ece <= 0.03
+    scored, _ = measured(tmp_path, *files, seed=21, builds_per_hour=600, hours=24, delays="flat")
+    assert scored.top1 >= 0.78
+    assert scored.share_error <= 0.04
+    assert scored.ece <= 0.03
 
 
 def test_what_runners_without_the_wrapper_sent_is_not_put_on_others(tmp_path: Path) -> None:
-    found, _ = measured(tmp_path, *CSV_AND_WRAPPER, seed=13, builds_per_hour=600, hours=12, coverage=0.7)
-    assert found.top1 >= 0.75
-    assert found.share_error <= 0.07
+    scored, _ = measured(tmp_path, *CSV_AND_WRAPPER, seed=13, builds_per_hour=600, hours=12, coverage=0.7)
+    assert scored.top1 >= 0.75
+    assert scored.share_error <= 0.07
 
 
 @pytest.mark.parametrize("offset", [3600.0, -20.0])
 def test_a_clock_that_is_wrong_costs_next_to_nothing(tmp_path: Path, offset: float) -> None:
-    found, truth = measured(tmp_path, *CSV_AND_WRAPPER, seed=14, builds_per_hour=300, hours=12, offset=offset)
+    scored, truth = measured(
+        tmp_path, *CSV_AND_WRAPPER, seed=14, builds_per_hour=300, hours=12, offset=offset
+    )
     best = truth.best(with_outcome=False)
     assert best is not None
-    assert found.top1 >= 0.97 * best.top1
+    assert scored.top1 >= 0.97 * best.top1
 
 
 def test_jobs_and_pods_name_the_runs_of_what_the_proxy_saw_and_these_names_are_right(tmp_path: Path) -> None:
@@ -84,7 +88,7 @@ def test_jobs_and_pods_name_the_runs_of_what_the_proxy_saw_and_these_names_are_r
         "evidence-jobs/jobs.jsonl",
         "evidence-jobs/pods.json",
     )
-    found, _ = measured(tmp_path, *logs, seed=15, builds_per_hour=300, hours=6)
-    assert found.exact >= 0.05 * found.requests
-    assert found.exact_accuracy is not None
-    assert found.exact_accuracy >= 0.95
+    scored, _ = measured(tmp_path, *logs, seed=15, builds_per_hour=300, hours=6)
+    assert scored.exact >= 0.05 * scored.requests
+    assert scored.exact_accuracy is not None
+    assert scored.exact_accuracy >= 0.95

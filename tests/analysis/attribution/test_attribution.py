@@ -72,10 +72,10 @@ def ran(con: duckdb.DuckDBPyConnection, second: float, run: str | None, **column
 
 def candidates(con: duckdb.DuckDBPyConnection, **options: Any) -> list[tuple[Any, ...]]:
     """Second, repository, run, probability and basis of each candidate."""
-    found = attribute(con, **options).requests
-    seconds = (found["ts"] - DAY).dt.total_seconds()
+    rows = attribute(con, **options).requests
+    seconds = (rows["ts"] - DAY).dt.total_seconds()
     return list(
-        zip(seconds, found["ci_repo"], found["run_id"], found["probability"], found["basis"], strict=True)
+        zip(seconds, rows["ci_repo"], rows["run_id"], rows["probability"], rows["basis"], strict=True)
     )
 
 
@@ -155,13 +155,13 @@ def test_a_workflow_that_is_always_there_when_a_url_is_asked_is_named_and_chance
     for start in starts:
         ran(con, start, f"web/CI/{start}")
         ran(con, start * 1.37 % 7_000, f"shop/CI/{start + 1}")
-    found = attribute(con)
-    assert found.workflows.select("name", pl.col("requests").round()).rows() == [
+    attribution = attribute(con)
+    assert attribution.workflows.select("name", pl.col("requests").round()).rows() == [
         ("acme/web · CI", 40),
         ("unattributed", 1),
     ]
-    assert found.requests["basis"].unique().sort().to_list() == ["model", "unattributed"]
-    first = found.requests.filter(pl.col("line_no") == 3)
+    assert attribution.requests["basis"].unique().sort().to_list() == ["model", "unattributed"]
+    first = attribution.requests.filter(pl.col("line_no") == 3)
     assert first["run_id"][0] == str(starts[1])
 
 
@@ -171,17 +171,21 @@ def test_workflows_that_always_run_together_are_named_together(con: duckdb.DuckD
     for start in starts:
         ran(con, start, f"web/CI/{start}")
         ran(con, start + 1, f"shop/Lint/{start}1")
-    found = attribute(con)
-    assert found.workflows.select("name", "ci_repo", "workflow", pl.col("requests").round()).rows()[0] == (
+    attribution = attribute(con)
+    assert attribution.workflows.select("name", "ci_repo", "workflow", pl.col("requests").round()).rows()[
+        0
+    ] == (
         "acme/shop · Lint or acme/web · CI",
         "acme/shop or acme/web",
         "CI or Lint",
         40,
     )
-    both = found.requests.group_by("ci_repo").agg(pl.col("probability").sum()).drop_nulls().sort("ci_repo")
+    both = (
+        attribution.requests.group_by("ci_repo").agg(pl.col("probability").sum()).drop_nulls().sort("ci_repo")
+    )
     assert both["ci_repo"].to_list() == ["acme/shop", "acme/web"]
     assert min(both["probability"]) > 10
-    assert "acme/shop · Lint or acme/web · CI always run together" in " ".join(map(str, found.remarks))
+    assert "acme/shop · Lint or acme/web · CI always run together" in " ".join(map(str, attribution.remarks))
 
 
 def test_a_key_tells_apart_workflows_that_always_run_together(con: duckdb.DuckDBPyConnection) -> None:
@@ -189,9 +193,9 @@ def test_a_key_tells_apart_workflows_that_always_run_together(con: duckdb.DuckDB
     for start in (0, 40, 90):
         ran(con, start, f"web/CI/{start}1", orchestration_id=f"o{start}")
         ran(con, start, f"shop/Lint/{start}2")
-    found = attribute(con)
-    assert found.workflows.select("name", "requests", "exact_share").rows() == [("acme/web · CI", 3, 1)]
-    assert explain(found, line_no=2).candidates["name"].to_list() == ["acme/web · CI"]
+    attribution = attribute(con)
+    assert attribution.workflows.select("name", "requests", "exact_share").rows() == [("acme/web · CI", 3, 1)]
+    assert explain(attribution, line_no=2).candidates["name"].to_list() == ["acme/web · CI"]
 
 
 def test_a_job_that_runs_alone_keeps_its_workflows_name_where_another_of_its_jobs_never_does(
@@ -205,15 +209,15 @@ def test_a_job_that_runs_alone_keeps_its_workflows_name_where_another_of_its_job
         ran(con, start + 1, f"shop/Lint/{start}1")
     for start in alone:
         ran(con, start, f"web/CI/{start}9", job="deploy")
-    found = attribute(con)
-    named = dict(found.workflows.select("name", "requests").rows())
+    attribution = attribute(con)
+    named = dict(attribution.workflows.select("name", "requests").rows())
     assert named["acme/web · CI"] > 20
     assert named["acme/shop · Lint or acme/web · CI"] > 20
-    days = found.candidates.problem.seconds / 86_400
-    told = found.intervals(replicates=0).select("name", pl.col("per_day") * days)
+    days = attribution.candidates.problem.seconds / 86_400
+    told = attribution.intervals(replicates=0).select("name", pl.col("per_day") * days)
     assert dict(told.rows())["acme/web · CI"] == pytest.approx(named["acme/web · CI"], rel=0.01)
-    assert explain(found, line_no=2).candidate == "acme/shop · Lint or acme/web · CI"
-    assert explain(found, line_no=70).candidate == "acme/web · CI"
+    assert explain(attribution, line_no=2).candidate == "acme/shop · Lint or acme/web · CI"
+    assert explain(attribution, line_no=70).candidate == "acme/web · CI"
 
 
 def test_an_orchestration_id_names_the_run_exactly(con: duckdb.DuckDBPyConnection) -> None:
@@ -296,13 +300,13 @@ def test_probabilities_of_a_401_sum_to_one_and_workflows_to_all_401s(con: duckdb
     refused(con, *seconds)
     for n, start in enumerate(starts):
         ran(con, start, f"repo-{n % 3}/CI/{n}")
-    found = attribute(con, build_window_s=60)
-    sums = found.requests.group_by("line_no").agg(pl.col("probability").sum())["probability"]
+    attribution = attribute(con, build_window_s=60)
+    sums = attribution.requests.group_by("line_no").agg(pl.col("probability").sum())["probability"]
     assert sums.to_list() == pytest.approx([1.0] * len(seconds))
-    assert found.workflows["requests"].sum() == pytest.approx(len(seconds))
-    assert found.workflows["share"].sum() == pytest.approx(1.0)
-    by_request = found.requests.group_by("ci_repo").agg(pl.col("probability").sum()).sort("ci_repo")
-    by_workflow = found.workflows.select("ci_repo", "requests").sort("ci_repo")
+    assert attribution.workflows["requests"].sum() == pytest.approx(len(seconds))
+    assert attribution.workflows["share"].sum() == pytest.approx(1.0)
+    by_request = attribution.requests.group_by("ci_repo").agg(pl.col("probability").sum()).sort("ci_repo")
+    by_workflow = attribution.workflows.select("ci_repo", "requests").sort("ci_repo")
     assert by_request["ci_repo"].to_list() == by_workflow["ci_repo"].to_list()
     assert by_request["probability"].to_list() == pytest.approx(by_workflow["requests"].to_list())
 
@@ -310,15 +314,21 @@ def test_probabilities_of_a_401_sum_to_one_and_workflows_to_all_401s(con: duckdb
 def test_workflows_are_ranked_with_what_their_numbers_rest_on(con: duckdb.DuckDBPyConnection) -> None:
     refused(con, 100, 101, 900, client_ip="10.0.0.1")
     tunnel(con, 100, "web/CI/7")
-    found = attribute(con)
-    assert found.workflows.rows() == [
+    attribution = attribute(con)
+    assert attribution.workflows.rows() == [
         ("acme/web · CI", "acme/web", "CI", 2.0, 0.0, 2.0, pytest.approx(2 / 3), 1.0, 1, "7"),
         ("unattributed", None, None, 1.0, 0.0, 1.0, pytest.approx(1 / 3), 0.0, 0, None),
     ]
-    assert found.by_basis.select("basis", "requests").rows() == [("address", 2.0), ("unattributed", 1.0)]
-    assert found.by_outcome.rows() == [("acme/web · CI", "refused", 2.0), ("unattributed", "refused", 1.0)]
+    assert attribution.by_basis.select("basis", "requests").rows() == [
+        ("address", 2.0),
+        ("unattributed", 1.0),
+    ]
+    assert attribution.by_outcome.rows() == [
+        ("acme/web · CI", "refused", 2.0),
+        ("unattributed", "refused", 1.0),
+    ]
     third = pytest.approx(1 / 3)
-    assert found.summary.rows() == [("acme/web · CI", 2.0, 3, pytest.approx(2 / 3), third)]
+    assert attribution.summary.rows() == [("acme/web · CI", 2.0, 3, pytest.approx(2 / 3), third)]
 
 
 def test_what_a_build_outside_of_any_job_sent_is_unattributed(con: duckdb.DuckDBPyConnection) -> None:
@@ -326,16 +336,18 @@ def test_what_a_build_outside_of_any_job_sent_is_unattributed(con: duckdb.DuckDB
     refused(con, *(start + 20 for start in starts), 20_000)
     for start in starts:
         ran(con, start, None)
-    found = attribute(con)
-    assert found.workflows.select("name", pl.col("requests").round(6)).rows() == [("unattributed", 41.0)]
-    assert "40 of 40 builds name no repository" in " ".join(map(str, found.remarks))
+    attribution = attribute(con)
+    assert attribution.workflows.select("name", pl.col("requests").round(6)).rows() == [
+        ("unattributed", 41.0)
+    ]
+    assert "40 of 40 builds name no repository" in " ".join(map(str, attribution.remarks))
 
 
 def test_a_case_without_401s_attributes_nothing(con: duckdb.DuckDBPyConnection) -> None:
-    found = attribute(con)
-    frames = (found.requests, found.workflows, found.by_basis, found.by_outcome)
+    attribution = attribute(con)
+    frames = (attribution.requests, attribution.workflows, attribution.by_basis, attribution.by_outcome)
     assert [frame.height for frame in frames] == [0] * 4
-    assert found.summary.rows() == [(None, None, 0, None, None)]
+    assert attribution.summary.rows() == [(None, None, 0, None, None)]
 
 
 def test_an_observer_that_saw_nothing_is_an_error_that_names_those_that_did(

@@ -62,7 +62,7 @@ def fleet(*, workflow: str = "CI") -> dict[str, str]:
 
 
 @pytest.fixture
-def found(case: Build) -> ci.Attribution:
+def attribution(case: Build) -> ci.Attribution:
     return ci.attribute(case(**fleet()))
 
 
@@ -75,13 +75,13 @@ def odds(why: ci.Explanation) -> float:
 
 
 def test_the_weights_add_up_to_the_odds_and_the_odds_are_those_of_the_attribution(
-    found: ci.Attribution,
+    attribution: ci.Attribution,
 ) -> None:
-    named = found.requests.group_by("line_no", "ci_repo").agg(pl.col("probability").sum())
+    named = attribution.requests.group_by("line_no", "ci_repo").agg(pl.col("probability").sum())
     said = {(line_no, repo): probability for line_no, repo, probability in named.rows()}
     met = set()
-    for line_no in found.requests["line_no"].unique().to_list():
-        why = ci.explain(found, line_no=line_no)
+    for line_no in attribution.requests["line_no"].unique().to_list():
+        why = ci.explain(attribution, line_no=line_no)
         assert why.candidates["probability"].sum() == pytest.approx(1)
         by_repo = why.candidates.group_by("ci_repo").agg(pl.col("probability").sum())
         for repo, probability in by_repo.rows():
@@ -102,9 +102,11 @@ def test_the_clues_say_in_words_what_they_rest_on(case: Build) -> None:
     builds = build(50_000, "web/CI/7") + build(50_003, "web/CI/7", "test")
     builds += build(49_995, "shop/Lint/8") + build(60_000, "shop/Lint/9")
     con = case(csv="\n".join([header, *known, *added, ""]), wrapper=logs["wrapper"] + builds)
-    found = ci.attribute(con)
-    [line_no] = found.requests.filter(pl.col("ts") == DAY + timedelta(seconds=50_020))["line_no"].unique()
-    why = ci.explain(found, line_no=line_no)
+    attribution = ci.attribute(con)
+    [line_no] = attribution.requests.filter(pl.col("ts") == DAY + timedelta(seconds=50_020))[
+        "line_no"
+    ].unique()
+    why = ci.explain(attribution, line_no=line_no)
     assert (why.candidate, why.runner_up) == ("acme/web · CI", "acme/shop · Lint")
     assert why.candidates.select("run_id", "basis").row(0) == ("7", "model")
     detail = dict(why.clues.select("clue", "detail").rows())
@@ -118,14 +120,14 @@ def test_the_clues_say_in_words_what_they_rest_on(case: Build) -> None:
     assert repr(why).startswith(why.text)
 
 
-def test_what_only_one_workflow_asks_and_what_nobody_known_asks(found: ci.Attribution) -> None:
-    tool = found.candidates.requests.filter(pl.col("url").str.contains("tool"))["line_no"][0]
-    why = ci.explain(found, line_no=tool)
+def test_what_only_one_workflow_asks_and_what_nobody_known_asks(attribution: ci.Attribution) -> None:
+    tool = attribution.candidates.requests.filter(pl.col("url").str.contains("tool"))["line_no"][0]
+    why = ci.explain(attribution, line_no=tool)
     assert (why.candidate, why.runner_up) == ("acme/shop · Lint", "unattributed")
     assert bits(why)["url"] > 2
     assert "1 of 2 workflows do" in why.clues["detail"][1]
-    last = found.candidates.requests.sort("ts").tail(1)["line_no"].item()
-    nobody = ci.explain(found, line_no=last)
+    last = attribution.candidates.requests.sort("ts").tail(1)["line_no"].item()
+    nobody = ci.explain(attribution, line_no=last)
     assert (nobody.candidate, nobody.probability, nobody.runner_up) == ("unattributed", 1, None)
     assert nobody.clues.rows() == [("activity", None, "no known build ran then")]
     assert "What decides is the activity: no known build ran then." in nobody.text
@@ -134,9 +136,9 @@ def test_what_only_one_workflow_asks_and_what_nobody_known_asks(found: ci.Attrib
 def test_builds_nearby_that_never_send_such_are_told_from_none_at_all(case: Build) -> None:
     logs = fleet()
     strange = logs["csv"].replace(f"lib.git/info/refs,401,{CURL}", f"strange.git/info/refs,401,{CURL}", 1)
-    found = ci.attribute(case(csv=strange, wrapper=logs["wrapper"]))
-    line_no = found.candidates.requests.filter(pl.col("url").str.contains("strange"))["line_no"].item()
-    why = ci.explain(found, line_no=line_no)
+    attribution = ci.attribute(case(csv=strange, wrapper=logs["wrapper"]))
+    line_no = attribution.candidates.requests.filter(pl.col("url").str.contains("strange"))["line_no"].item()
+    why = ci.explain(attribution, line_no=line_no)
     assert why.candidate == "unattributed"
     [(clue, weight, detail)] = why.clues.rows()
     assert (clue, weight) == ("url", None)
@@ -144,13 +146,13 @@ def test_builds_nearby_that_never_send_such_are_told_from_none_at_all(case: Buil
 
 
 @pytest.mark.parametrize("temperature", [0.6, 2.0])
-def test_recalibrated_odds_have_a_clue_of_their_own(found: ci.Attribution, temperature: float) -> None:
-    checked = replace(found.calibration, temperature=temperature)
-    fit = calibration.temper(found.candidates, found.fit, temperature)
-    put_right = replace(found, fit=fit, calibration=checked)
+def test_recalibrated_odds_have_a_clue_of_their_own(attribution: ci.Attribution, temperature: float) -> None:
+    checked = replace(attribution.calibration, temperature=temperature)
+    fit = calibration.temper(attribution.candidates, attribution.fit, temperature)
+    put_right = replace(attribution, fit=fit, calibration=checked)
     of_two = [
         why
-        for line_no in found.candidates.requests["line_no"].head(200)
+        for line_no in attribution.candidates.requests["line_no"].head(200)
         for why in [ci.explain(put_right, line_no=line_no)]
         if why.runner_up not in {None, "unattributed"} and why.candidate != "unattributed"
     ]
@@ -168,8 +170,8 @@ def test_workflows_that_always_run_together_are_one_candidate(case: Build) -> No
     starts = [37 * n * (n % 5 + 3) for n in range(40)]
     asked = [(start + 20 + start % 3, "lib", GIT) for start in starts]
     builds = [build(start, f"web/CI/{start}") + build(start + 1, f"shop/Lint/{start}1") for start in starts]
-    found = ci.attribute(case(csv=csv(*asked), wrapper="".join(builds)))
-    why = ci.explain(found, line_no=5)
+    attribution = ci.attribute(case(csv=csv(*asked), wrapper="".join(builds)))
+    why = ci.explain(attribution, line_no=5)
     assert why.candidate == "acme/shop · Lint or acme/web · CI"
     assert set(why.candidates["ci_repo"].drop_nulls()) == {"acme/shop", "acme/web"}
     assert sum(bits(why).values()) == pytest.approx(odds(why))
@@ -216,8 +218,8 @@ def insert(con: duckdb.DuckDBPyConnection, table: str, row: dict[str, Any]) -> N
 
 def test_a_name_out_of_a_log_is_shown_and_does_nothing(case: Build) -> None:
     hostile = "<img src=x onerror=alert(1)> {0} datum['y'] \u202egpj \x1b[31m " + "long " * 40
-    found = ci.attribute(case(**fleet(workflow=hostile)))
-    tops = (ci.explain(found, line_no=line_no) for line_no in range(2, 200))
+    attribution = ci.attribute(case(**fleet(workflow=hostile)))
+    tops = (ci.explain(attribution, line_no=line_no) for line_no in range(2, 200))
     why = next(each for each in tops if each.candidate.startswith("acme/web") and each.runner_up)
     html = why._repr_html_()
     assert "&lt;img" in html
@@ -227,9 +229,9 @@ def test_a_name_out_of_a_log_is_shown_and_does_nothing(case: Build) -> None:
     assert 700 < charts.clues(why)._repr_mimebundle_()[1]["image/png"]["width"] < 850
 
 
-def test_the_chart_says_for_whom_each_clue_speaks(found: ci.Attribution) -> None:
-    tool = found.candidates.requests.filter(pl.col("url").str.contains("tool"))["line_no"][0]
-    why = ci.explain(found, line_no=tool)
+def test_the_chart_says_for_whom_each_clue_speaks(attribution: ci.Attribution) -> None:
+    tool = attribution.candidates.requests.filter(pl.col("url").str.contains("tool"))["line_no"][0]
+    why = ci.explain(attribution, line_no=tool)
     chart = charts.clues(why)
     assert chart.alt.startswith(f"Why acme/shop · Lint? csv, line {tool}: acme/shop · Lint ")
     assert f"activity {2 ** bits(why)['activity']:.1f} times for acme/shop · Lint (" in chart.alt
@@ -240,13 +242,18 @@ def test_the_chart_says_for_whom_each_clue_speaks(found: ci.Attribution) -> None
 
 def test_of_several_files_one_must_be_named(case: Build) -> None:
     con = case(**{"a.csv": csv((10, "lib", GIT)), "b.csv": csv((7_000, "tool", GIT), (7_010, "lib", GIT))})
-    found = ci.attribute(con)
+    attribution = ci.attribute(con)
     with pytest.raises(CiforensicsError, match=r"(?s)Several files have a 401 on line 2.*a\.csv, b\.csv"):
-        ci.explain(found, line_no=2)
-    assert ci.explain(found, line_no=2, file="b.csv").request["url"].item().endswith("tool.git/info/refs")
-    path = found.requests.filter(pl.col("path").str.ends_with("a.csv"))["path"][0]
-    assert ci.explain(found, line_no=2, file=path).request.select("file", "line_no").row(0) == ("a.csv", 2)
-    assert ci.explain(found, line_no=3).request["file"].item() == "b.csv"
+        ci.explain(attribution, line_no=2)
+    assert (
+        ci.explain(attribution, line_no=2, file="b.csv").request["url"].item().endswith("tool.git/info/refs")
+    )
+    path = attribution.requests.filter(pl.col("path").str.ends_with("a.csv"))["path"][0]
+    assert ci.explain(attribution, line_no=2, file=path).request.select("file", "line_no").row(0) == (
+        "a.csv",
+        2,
+    )
+    assert ci.explain(attribution, line_no=3).request["file"].item() == "b.csv"
 
 
 @pytest.mark.parametrize(
@@ -261,9 +268,9 @@ def test_of_several_files_one_must_be_named(case: Build) -> None:
 def test_a_401_that_is_not_there_is_an_error_that_says_which_are(
     case: Build, line_no: int, file: str | None, fact: str
 ) -> None:
-    found = ci.attribute(case(csv=csv((10, "lib", GIT), (20, "lib", GIT))))
+    attribution = ci.attribute(case(csv=csv((10, "lib", GIT), (20, "lib", GIT))))
     with pytest.raises(CiforensicsError, match=f"(?s){fact}"):
-        ci.explain(found, line_no=line_no, file=file)
+        ci.explain(attribution, line_no=line_no, file=file)
 
 
 def test_without_any_401_none_can_be_explained(con: duckdb.DuckDBPyConnection) -> None:

@@ -73,33 +73,33 @@ def fleet(seed: int = 1, tasks: int = 6, per_task: int = 60) -> Problem:
     return problem(asked, builds)
 
 
-def rates(found: Fit) -> dict[tuple[int, int], float]:
+def rates(fit: Fit) -> dict[tuple[int, int], float]:
     return {
         (int(task), int(shard)): float(rate)
-        for task, shard, rate in zip(found.pairs.task, found.pairs.shard, found.pairs.rate, strict=True)
+        for task, shard, rate in zip(fit.pairs.task, fit.pairs.shard, fit.pairs.rate, strict=True)
         if rate > 0.02
     }
 
 
 def test_rates_of_pairs_that_are_real_are_found_and_no_others() -> None:
-    found = rates(fit_model(fleet()))
-    assert set(found) == {(task, shard % 6) for task in range(6) for shard in (task, task + 1)}
-    assert all(found[task, task] == pytest.approx(1.0, abs=0.15) for task in range(6))
-    assert all(found[task, (task + 1) % 6] == pytest.approx(0.5, abs=0.2) for task in range(6))
+    found_rates = rates(fit_model(fleet()))
+    assert set(found_rates) == {(task, shard % 6) for task in range(6) for shard in (task, task + 1)}
+    assert all(found_rates[task, task] == pytest.approx(1.0, abs=0.15) for task in range(6))
+    assert all(found_rates[task, (task + 1) % 6] == pytest.approx(0.5, abs=0.2) for task in range(6))
 
 
 def test_what_no_build_explains_is_left_to_the_background() -> None:
     made = fleet()
-    found = fit_model(made)
-    assert found.posterior.unexplained[made.requests.shard == 0].sum() == pytest.approx(40, abs=12)
-    assert found.posterior.unexplained[made.requests.shard != 0].sum() < 12
+    fit = fit_model(made)
+    assert fit.posterior.unexplained[made.requests.shard == 0].sum() == pytest.approx(40, abs=12)
+    assert fit.posterior.unexplained[made.requests.shard != 0].sum() < 12
 
 
 def test_probabilities_of_a_request_sum_to_one() -> None:
     made = fleet()
-    found = fit_model(made)
-    total = found.posterior.unexplained + np.bincount(
-        made.edges.request[found.posterior.edge], found.posterior.probability, len(made.requests.shard)
+    fit = fit_model(made)
+    total = fit.posterior.unexplained + np.bincount(
+        made.edges.request[fit.posterior.edge], fit.posterior.probability, len(made.requests.shard)
     )
     assert total == pytest.approx(np.ones(len(made.requests.shard)))
 
@@ -111,22 +111,22 @@ def test_a_key_teaches_and_is_never_overruled() -> None:
     pinned[made.edges.request[0]] = True
     keep = ~pinned[made.edges.request] | (made.edges.build == build)
     told = replace(made, requests=replace(made.requests, pinned=pinned), edges=made.edges.only(keep))
-    found = fit_model(told)
-    of_it = told.edges.request[found.posterior.edge] == made.edges.request[0]
-    assert found.posterior.probability[of_it].sum() == pytest.approx(1.0)
-    assert set(told.edges.build[found.posterior.edge[of_it]]) == {build}
+    fit = fit_model(told)
+    of_it = told.edges.request[fit.posterior.edge] == made.edges.request[0]
+    assert fit.posterior.probability[of_it].sum() == pytest.approx(1.0)
+    assert set(told.edges.build[fit.posterior.edge[of_it]]) == {build}
 
 
 def test_evidence_of_where_a_build_ran_moves_its_requests() -> None:
     made = fleet()
-    found = fit_model(made)
-    close = int(np.argmax((found.posterior.probability > 0.3) & (found.posterior.probability < 0.7)))
-    edge = found.posterior.edge[close]
+    fit = fit_model(made)
+    close = int(np.argmax((fit.posterior.probability > 0.3) & (fit.posterior.probability < 0.7)))
+    edge = fit.posterior.edge[close]
     factor = np.ones(len(made.edges.request), dtype=np.float32)
     factor[edge] = 100
     moved = fit_model(replace(made, edges=replace(made.edges, factor=factor)))
     assert moved.posterior.probability[moved.posterior.edge == edge] > max(
-        0.9, float(found.posterior.probability[close])
+        0.9, float(fit.posterior.probability[close])
     )
 
 
@@ -155,17 +155,17 @@ def test_builds_that_were_over_early_say_nothing_of_what_comes_late() -> None:
     asked += [(int(second), 0, 0) for second in rng.integers(0, DAY, 60)]
     made = problem(asked, [(int(start), 0) for start in starts])
     alive = made.edges.lag <= lives[made.edges.build]
-    found = fit_model(replace(made, builds=replace(made.builds, life=lives), edges=made.edges.only(alive)))
-    assert rates(found) == {(0, 0): pytest.approx(1.0, abs=0.06)}
-    soon, late = (found.delays.by_pair[0, made.bins.of_second[lag]] for lag in (25, 100))
+    fit = fit_model(replace(made, builds=replace(made.builds, life=lives), edges=made.edges.only(alive)))
+    assert rates(fit) == {(0, 0): pytest.approx(1.0, abs=0.06)}
+    soon, late = (fit.delays.by_pair[0, made.bins.of_second[lag]] for lag in (25, 100))
     assert late == pytest.approx(soon, rel=0.3)
 
 
 def test_no_builds_near_any_request_leave_everything_to_the_background() -> None:
     made = problem([(5_000, 0, 0), (6_000, 1, 0)], [(10, 0)])
-    found = fit_model(made)
-    assert found.posterior.unexplained.tolist() == [1.0, 1.0]
-    assert len(found.posterior.edge) == 0
+    fit = fit_model(made)
+    assert fit.posterior.unexplained.tolist() == [1.0, 1.0]
+    assert len(fit.posterior.edge) == 0
 
 
 def _two_humps(rng: np.random.Generator) -> NDArray[np.float64]:

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 import ciforensics as ci
-from ciforensics.analysis.attribution.periods import changes
-from ciforensics.analysis.migration.rest import forecast
-from ciforensics.analysis.migration.states import STATES, path
+from ciforensics.analysis.attribution.periods import find_changes
+from ciforensics.analysis.migration.rest import forecast_end
+from ciforensics.analysis.migration.states import STATES, follow
 from ciforensics.fleet import logs, simulate
 from ciforensics.fleet.model import Client, Errand, Parameters, Pool, Workflow
 
@@ -156,27 +156,27 @@ def test_three_denominators_each_add_up_and_a_sample_has_an_interval(every_state
 
 
 def test_what_is_pinned_is_outside_of_what_the_mirror_can_remove(every_state: Path) -> None:
-    found = progress(every_state)
-    reach = dict(found.holdouts.select("ci_repo", "within_reach").rows())
+    moved = progress(every_state)
+    reach = dict(moved.holdouts.select("ci_repo", "within_reach").rows())
     assert reach["acme/stock"]
     assert not reach["acme/pins"]
     assert "acme/golden" not in reach
     assert "acme/silent" not in reach
-    by_reach = dict(found.burn_down.group_by("reach").agg(pl.col("challenges").sum()).rows())
+    by_reach = dict(moved.burn_down.group_by("reach").agg(pl.col("challenges").sum()).rows())
     assert by_reach["pinned by digest"] > 50
-    total = found.attribution.candidates.requests.filter(outcome="challenge").height
+    total = moved.attribution.candidates.requests.filter(outcome="challenge").height
     assert sum(by_reach.values()) == pytest.approx(total)
-    assert found.pinned.row(0)[0] == 2
+    assert moved.pinned.row(0)[0] == 2
 
 
 def test_with_few_repositories_that_moved_a_sentence_says_so_and_there_is_no_interval(
     every_state: Path,
 ) -> None:
-    found = progress(every_state)
-    assert found.effect["low"].to_list() == [None]
-    assert found.effect["effect"][0] == pytest.approx(-1.9, abs=0.4)
-    assert "only 2 of the repositories moved" in found.verdict.text
-    assert "whole days" in found.outlook.text
+    moved = progress(every_state)
+    assert moved.effect["low"].to_list() == [None]
+    assert moved.effect["effect"][0] == pytest.approx(-1.9, abs=0.4)
+    assert "only 2 of the repositories moved" in moved.verdict.text
+    assert "whole days" in moved.outlook.text
 
 
 def test_the_effect_is_what_builds_no_longer_send_with_an_interval_that_holds_it(tmp_path: Path) -> None:
@@ -192,14 +192,14 @@ def test_the_effect_is_what_builds_no_longer_send_with_an_interval_that_holds_it
         )
         for n in range(10)
     ]
-    found = progress(made(tmp_path, *flows))
-    (row,) = found.effect.iter_rows(named=True)
+    moved = progress(made(tmp_path, *flows))
+    (row,) = moved.effect.iter_rows(named=True)
     assert (row["moved"], row["not_moved"], row["why"]) == (5, 5, None)
     assert row["low"] <= -2.85 <= row["high"]  # three libraries, each in 95 % of the builds
     assert row["high"] < -2
-    assert "A build of a moved workflow sends" in found.verdict.text
-    before = found.event_time.filter(pl.col("event_time") < 0)
-    after = found.event_time.filter(pl.col("event_time") > 0)
+    assert "A build of a moved workflow sends" in moved.verdict.text
+    before = moved.event_time.filter(pl.col("event_time") < 0)
+    after = moved.event_time.filter(pl.col("event_time") > 0)
     assert before["unauthorized"].mean() == pytest.approx(2.8, abs=0.4)
     assert after["unauthorized"].mean() == pytest.approx(0, abs=0.1)
 
@@ -207,8 +207,8 @@ def test_the_effect_is_what_builds_no_longer_send_with_an_interval_that_holds_it
 def test_who_moved_late_is_found_though_most_of_its_builds_were_stock(tmp_path: Path) -> None:
     busy = [flow(f"acme/r{n}", STOCK, "lib", "tools", per_hour=8) for n in range(3)]
     late = flow("acme/late", STOCK, "lib", "own", per_hour=6, migrates=(6.5, GOLDEN))
-    found = progress(made(tmp_path, *busy, late))
-    assert dict(found.states.select("ci_repo", "state").rows())["acme/late"] == "golden"
+    moved = progress(made(tmp_path, *busy, late))
+    assert dict(moved.states.select("ci_repo", "state").rows())["acme/late"] == "golden"
 
 
 def test_keys_name_who_sent_golden_requests_too_and_no_build_need_be_known(tmp_path: Path) -> None:
@@ -221,35 +221,35 @@ def test_keys_name_who_sent_golden_requests_too_and_no_build_need_be_known(tmp_p
     (tmp_path / "pods.json").write_text(logs.pods(fleet))
     (tmp_path / "jobs.jsonl").write_text("".join(f"{line}\n" for line in logs.jobs(fleet)))
     ci.ingest([tmp_path], case=tmp_path / "case.duckdb")
-    found = progress(tmp_path / "case.duckdb")
-    assert dict(found.states.select("ci_repo", "state").rows()) == {
+    moved = progress(tmp_path / "case.duckdb")
+    assert dict(moved.states.select("ci_repo", "state").rows()) == {
         "acme/moves": "golden",
         "acme/stays": "stock",
     }
-    assert found.states["exact_share"].min() == 1
+    assert moved.states["exact_share"].min() == 1
 
 
 def test_one_build_of_another_class_changes_no_state() -> None:
-    states, sure = path(np.array([STOCK_BUILD] * 5 + [GOLDEN_BUILD] + [STOCK_BUILD] * 5))
+    states, sure = follow(np.array([STOCK_BUILD] * 5 + [GOLDEN_BUILD] + [STOCK_BUILD] * 5))
     assert {STATES[state] for state in states} == {"stock"}
     assert sure > 0.9
 
 
 def test_builds_that_send_both_in_turn_are_mixed() -> None:
-    states, _ = path(np.array([STOCK_BUILD, GOLDEN_BUILD] * 8))
+    states, _ = follow(np.array([STOCK_BUILD, GOLDEN_BUILD] * 8))
     assert {STATES[state] for state in states} == {"mixed"}
 
 
 def test_rates_change_where_they_do_and_not_by_chance() -> None:
     rng = np.random.default_rng(0)
     steady = (rng.random((200, 4)) < [0.5, 0, 0, 0]).astype(float)
-    assert changes(steady) == []
-    assert changes(np.array([STOCK_BUILD] * 9 + [OTHER] * 9)) == [9]
+    assert find_changes(steady) == []
+    assert find_changes(np.array([STOCK_BUILD] * 9 + [OTHER] * 9)) == [9]
 
 
 def test_a_forecast_is_a_range_and_its_early_end_is_that_of_the_quick_weeks() -> None:
     left = np.repeat([100.0, 90, 80, 60, 50], 7)
-    (row,) = forecast(left, days=35).iter_rows(named=True)
+    (row,) = forecast_end(left, days=35).iter_rows(named=True)
     assert row["why"] is None
     assert row["remaining"] == 50
     assert 14 < row["low"] < 50 * 34 / 50 < row["high"]
@@ -266,6 +266,6 @@ def test_a_forecast_is_a_range_and_its_early_end_is_that_of_the_quick_weeks() ->
     ],
 )
 def test_where_a_forecast_cannot_be_made_it_says_why(left: list[float], days: int, why: str) -> None:
-    (row,) = forecast(np.array(left), days=days).iter_rows(named=True)
+    (row,) = forecast_end(np.array(left), days=days).iter_rows(named=True)
     assert why in row["why"]
     assert row["low"] is None

@@ -40,7 +40,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(fleet: Path) -> Candidates:
+def gathered(fleet: Path) -> Candidates:
     with ci.connect(fleet / "case.duckdb") as con:
         return candidates.gather(con, build_window_s=320, offset_s=0, observer=None)
 
@@ -51,39 +51,41 @@ def senders(fleet: Path) -> pl.DataFrame:
     return read_truth(fleet / "truth").requests.drop_nulls("run_id").select("line_no", *RUN)
 
 
-def keyed(found: Candidates, senders: pl.DataFrame, *, share: float) -> Candidates:
+def keyed(gathered: Candidates, senders: pl.DataFrame, *, share: float) -> Candidates:
     """The same evidence, had so many of the known runs a key."""
     runs = senders["run_id"].unique().sort()
     known = runs.sample(fraction=share, seed=1)
     told = senders.filter(pl.col("run_id").is_in(known.implode()))
-    requests = found.requests.drop(RUN).join(told, on="line_no", how="left", maintain_order="left")
+    requests = gathered.requests.drop(RUN).join(told, on="line_no", how="left", maintain_order="left")
     basis = pl.when(pl.col("run_id").is_not_null()).then(pl.lit("address"))
     requests = requests.with_columns(basis=basis)
     pinned = requests["basis"].is_not_null().to_numpy()
-    told_of = replace(found.problem, requests=replace(found.problem.requests, pinned=pinned))
-    changed = replace(found, requests=requests, problem=told_of)
+    told_of = replace(gathered.problem, requests=replace(gathered.problem.requests, pinned=pinned))
+    changed = replace(gathered, requests=requests, problem=told_of)
     return unpin(changed, np.zeros(len(requests), dtype=bool))
 
 
-def test_without_enough_keys_it_says_what_the_probabilities_rest_on(found: Candidates) -> None:
-    calibration = calibrate(found)
+def test_without_enough_keys_it_says_what_the_probabilities_rest_on(gathered: Candidates) -> None:
+    calibration = calibrate(gathered)
     assert calibration.verdict == (
         "calibrated only if the model holds: 0 of the 500 requests with a key that a check takes"
     )
     assert (calibration.temperature, calibration.ece, len(calibration.reliability)) == (1.0, None, 0)
 
 
-def test_an_unpinned_request_is_as_one_that_never_had_a_key(found: Candidates, senders: pl.DataFrame) -> None:
-    pinned = keyed(found, senders, share=0.3)
-    assert len(pinned.problem.edges.request) < len(found.problem.edges.request)
+def test_an_unpinned_request_is_as_one_that_never_had_a_key(
+    gathered: Candidates, senders: pl.DataFrame
+) -> None:
+    pinned = keyed(gathered, senders, share=0.3)
+    assert len(pinned.problem.edges.request) < len(gathered.problem.edges.request)
     again = unpin(pinned, pinned.problem.requests.pinned).problem
     assert not again.requests.pinned.any()
     for name in ("request", "build", "lag"):
-        np.testing.assert_array_equal(getattr(again.edges, name), getattr(found.problem.edges, name))
+        np.testing.assert_array_equal(getattr(again.edges, name), getattr(gathered.problem.edges, name))
 
 
-def test_unpinning_some_leaves_the_edges_of_the_others(found: Candidates, senders: pl.DataFrame) -> None:
-    pinned = keyed(found, senders, share=0.3)
+def test_unpinning_some_leaves_the_edges_of_the_others(gathered: Candidates, senders: pl.DataFrame) -> None:
+    pinned = keyed(gathered, senders, share=0.3)
     which = pinned.problem.requests.pinned & (np.arange(len(pinned.requests)) % 2 == 0)
     factor = np.arange(len(pinned.problem.edges.request), dtype=np.float32) + 2
     edges = replace(pinned.problem.edges, factor=factor)
@@ -96,8 +98,8 @@ def test_unpinning_some_leaves_the_edges_of_the_others(found: Candidates, sender
 
 
 @pytest.fixture(scope="module")
-def checked(found: Candidates, senders: pl.DataFrame) -> Candidates:
-    return keyed(found, senders, share=0.4)
+def checked(gathered: Candidates, senders: pl.DataFrame) -> Candidates:
+    return keyed(gathered, senders, share=0.4)
 
 
 def test_requests_with_a_key_show_that_the_probabilities_are_right(checked: Candidates) -> None:
@@ -115,16 +117,16 @@ def test_requests_with_a_key_show_that_the_probabilities_are_right(checked: Cand
     assert "points off on average, where chance makes" in calibration.verdict
 
 
-def test_keys_that_are_wrong_are_not_what_a_fit_without_them_says(found: Candidates) -> None:
+def test_keys_that_are_wrong_are_not_what_a_fit_without_them_says(gathered: Candidates) -> None:
     """Were a request's key seen while it is predicted, the model would say what the key says."""
-    problem, rng = found.problem, np.random.default_rng(2)
+    problem, rng = gathered.problem, np.random.default_rng(2)
     order = rng.permutation(len(problem.edges.request))
     request, first = np.unique(problem.edges.request[order], return_index=True)
-    run_of = found.builds["run"].to_numpy()[problem.edges.build[order[first]]]
+    run_of = gathered.builds["run"].to_numpy()[problem.edges.build[order[first]]]
     lies = pl.DataFrame({"request": request, "run": run_of}).cast({"request": pl.UInt32}).sample(1500, seed=4)
-    names = found.runs.with_row_index("run").cast({"run": pl.Int32})
-    told = lies.join(names, on="run").join(found.requests.select("request", "line_no"), on="request")
-    calibration = calibrate(keyed(found, told.select("line_no", *RUN), share=1))
+    names = gathered.runs.with_row_index("run").cast({"run": pl.Int32})
+    told = lies.join(names, on="run").join(gathered.requests.select("request", "line_no"), on="request")
+    calibration = calibrate(keyed(gathered, told.select("line_no", *RUN), share=1))
     assert calibration.pins > 1000
     before = calibration.reliability.filter(~pl.col("recalibrated"))
     assert before.select((pl.col("predicted") > 0.8).any() & (pl.col("observed") < 0.5).all()).item()
@@ -177,8 +179,8 @@ def test_a_temperature_of_one_changes_nothing(checked: Candidates) -> None:
     )
 
 
-def test_a_model_that_fits_is_not_far_from_what_it_did_not_see(found: Candidates) -> None:
-    check = run_checks(found, fit_model(found.problem))
+def test_a_model_that_fits_is_not_far_from_what_it_did_not_see(gathered: Candidates) -> None:
+    check = run_checks(gathered, fit_model(gathered.problem))
     assert check.counts > 100
     assert check.far < 0.02
     assert check.late < 0.01
@@ -187,14 +189,14 @@ def test_a_model_that_fits_is_not_far_from_what_it_did_not_see(found: Candidates
     assert check.verdict.startswith(f"{check.far:.1%}".replace("%", ""))
 
 
-def test_a_burst_that_no_build_explains_is_far_off(found: Candidates) -> None:
+def test_a_burst_that_no_build_explains_is_far_off(gathered: Candidates) -> None:
     """Sixty times as many requests in ten minutes: what the slices beside them say is far less."""
-    one = found.requests.row(len(found.requests) // 2, named=True)
+    one = gathered.requests.row(len(gathered.requests) // 2, named=True)
     near = (pl.col("shard") == one["shard"]) & ((pl.col("second") - one["second"]).abs() < 300)
-    weight = np.where(found.requests.select(near).to_series(), 60.0, found.problem.requests.weight)
-    asked = replace(found.problem.requests, weight=weight)
-    burst = replace(found, problem=replace(found.problem, requests=asked))
-    worst = run_checks(burst, fit_model(found.problem)).worst.row(0, named=True)
+    weight = np.where(gathered.requests.select(near).to_series(), 60.0, gathered.problem.requests.weight)
+    asked = replace(gathered.problem.requests, weight=weight)
+    burst = replace(gathered, problem=replace(gathered.problem, requests=asked))
+    worst = run_checks(burst, fit_model(gathered.problem)).worst.row(0, named=True)
     assert abs(worst["z"]) > 5
     assert worst["url"] == one["url"]
 
@@ -202,18 +204,18 @@ def test_a_burst_that_no_build_explains_is_far_off(found: Candidates) -> None:
 def test_a_window_that_cuts_the_delays_shows_as_late_mass(fleet: Path) -> None:
     with ci.connect(fleet / "case.duckdb") as con:
         short = candidates.gather(con, build_window_s=40, offset_s=0, observer=None)
-        found = attribute(con, build_window_s=40, offset_s=0)
+        attribution = attribute(con, build_window_s=40, offset_s=0)
     late = run_checks(short, fit_model(short.problem)).late
     assert late > 0.03
     said = f"{100 * late:.1f} % of the delays are in the last tenth of the window of 40 s"
-    assert said in " ".join(map(str, found.remarks))
+    assert said in " ".join(map(str, attribution.remarks))
 
 
 def test_a_case_without_requests_is_checked_without_a_word_too_many(con: duckdb.DuckDBPyConnection) -> None:
-    found = attribute(con)
-    assert found.calibration.pins == 0
-    assert found.checks.verdict.startswith("no check: ")
-    assert found.checks.worst.is_empty()
+    attribution = attribute(con)
+    assert attribution.calibration.pins == 0
+    assert attribution.checks.verdict.startswith("no check: ")
+    assert attribution.checks.worst.is_empty()
 
 
 def rows(*points: tuple[float, float, int, bool]) -> pl.DataFrame:

@@ -27,14 +27,14 @@ def table() -> pl.DataFrame:
 
 def test_what_was_tried_comes_out_as_it_was_measured() -> None:
     for row in table().iter_rows(named=True):
-        found = look_up(
+        expected = look_up(
             builds_per_hour=row["builds_per_hour"],
             hours=row["builds"] / row["builds_per_hour"],
             coverage=row["coverage"],
         )
-        got = found.top1, found.best_top1, found.share_error
+        got = expected.top1, expected.best_top1, expected.share_error
         assert got == pytest.approx((row["top1"], row["best_top1"], row["share_error"]))
-        assert not found.beyond
+        assert not expected.beyond
 
 
 def test_every_combination_was_tried_and_a_day_of_600_builds_an_hour_is_among_them() -> None:
@@ -49,10 +49,10 @@ def test_every_combination_was_tried_and_a_day_of_600_builds_an_hour_is_among_th
 def test_whatever_is_asked_the_answer_lies_within_what_was_measured(
     builds_per_hour: float, hours: float, coverage: float
 ) -> None:
-    found = look_up(builds_per_hour=builds_per_hour, hours=hours, coverage=coverage)
+    expected = look_up(builds_per_hour=builds_per_hour, hours=hours, coverage=coverage)
     for name in ("top1", "best_top1", "share_error"):
         low, high = table().select(low=pl.col(name).min(), high=pl.col(name).max()).row(0)
-        assert low - 1e-9 <= getattr(found, name) <= high + 1e-9
+        assert low - 1e-9 <= getattr(expected, name) <= high + 1e-9
 
 
 def test_more_evidence_and_fewer_builds_at_once_help() -> None:
@@ -83,18 +83,18 @@ def test_builds_that_fetch_at_once_are_told_apart_like_fewer_that_take_their_tim
 def test_where_nothing_alike_was_tried_the_answer_says_so(
     builds_per_hour: float, hours: float, coverage: float, *, beyond: bool
 ) -> None:
-    found = look_up(builds_per_hour=builds_per_hour, hours=hours, coverage=coverage)
-    assert found.beyond is beyond
-    assert ("the nearest made-up fleets" in found.text) is beyond
+    expected = look_up(builds_per_hour=builds_per_hour, hours=hours, coverage=coverage)
+    assert expected.beyond is beyond
+    assert ("the nearest made-up fleets" in expected.text) is beyond
 
 
 def test_the_sentence_holds_what_was_asked_and_what_is_to_be_expected() -> None:
-    found = look_up(builds_per_hour=1612, hours=24, coverage=0.97)
+    expected = look_up(builds_per_hour=1612, hours=24, coverage=0.97)
     begins = "With about 1,612 builds an hour over 24 h, 97 % of them known, and 401s 25 s after their start"
-    assert found.text.startswith(begins)
-    right = f"get {found.top1:.2f} of the 401s without a key right ({found.best_top1:.2f} at best)"
-    assert right in found.text
-    assert found.text.endswith(f"with a share error of {found.share_error:.2f}.")
+    assert expected.text.startswith(begins)
+    right = f"get {expected.top1:.2f} of the 401s without a key right ({expected.best_top1:.2f} at best)"
+    assert right in expected.text
+    assert expected.text.endswith(f"with a share error of {expected.share_error:.2f}.")
 
 
 @pytest.mark.parametrize(
@@ -145,8 +145,8 @@ def test_a_case_knows_its_builds_and_hours_and_guesses_its_coverage(case: Build)
 
 
 def test_the_median_delay_is_the_one_that_the_requests_had(case: Build) -> None:
-    found = ci.attribute(case(**two_hours_of_builds()))
-    assert median_delay(found.fit, found.candidates.problem.bins) == pytest.approx(20, abs=2)
+    attribution = ci.attribute(case(**two_hours_of_builds()))
+    assert median_delay(attribution.fit, attribution.candidates.problem.bins) == pytest.approx(20, abs=2)
 
 
 def test_of_a_case_of_which_nothing_is_attributed_nothing_is_expected(case: Build) -> None:

@@ -58,8 +58,8 @@ def test_intervals_hold_the_rate_of_most_workflows_if_less_often_than_they_say(
     fleets: list[tuple[Attribution, pl.DataFrame]],
 ) -> None:
     inside = []
-    for found, truth in fleets:
-        both = truth.join(found.intervals(replicates=40), on=KEYS, how="left")
+    for attribution, truth in fleets:
+        both = truth.join(attribution.intervals(replicates=40), on=KEYS, how="left")
         inside += both.select(pl.col("rate").is_between("low", "high").fill_null(False)).to_series().to_list()
     assert len(inside) > 100
     assert 0.75 <= np.mean(inside) <= 0.97
@@ -68,11 +68,11 @@ def test_intervals_hold_the_rate_of_most_workflows_if_less_often_than_they_say(
 def test_a_day_is_what_was_counted_over_the_days_that_were_recorded(
     fleets: list[tuple[Attribution, pl.DataFrame]],
 ) -> None:
-    found, _ = fleets[0]
-    rows = found.intervals(replicates=5)
-    assert rows["per_day"].sum() == pytest.approx(len(found.candidates.requests) * 24 / HOURS, rel=0.01)
-    both = rows.join(found.workflows, on="name")
-    day = found.candidates.problem.seconds / 86_400
+    attribution, _ = fleets[0]
+    rows = attribution.intervals(replicates=5)
+    assert rows["per_day"].sum() == pytest.approx(len(attribution.candidates.requests) * 24 / HOURS, rel=0.01)
+    both = rows.join(attribution.workflows, on="name")
+    day = attribution.candidates.problem.seconds / 86_400
     np.testing.assert_allclose(both["per_day"] * day, both["requests"], rtol=0.02, atol=0.3)
     np.testing.assert_allclose(both["challenges_per_day"] * day, both["challenges"], rtol=0.02, atol=0.3)
     np.testing.assert_allclose(both["refused_per_day"] * day, both["refused"], rtol=0.02, atol=0.3)
@@ -83,32 +83,32 @@ def test_a_day_is_what_was_counted_over_the_days_that_were_recorded(
 def test_a_higher_level_is_wider_and_the_same_seed_the_same(
     fleets: list[tuple[Attribution, pl.DataFrame]],
 ) -> None:
-    found, _ = fleets[0]
-    narrow, wide = (found.intervals(replicates=15, level=level) for level in (0.5, 0.95))
-    assert narrow.equals(found.intervals(replicates=15, level=0.5))
+    attribution, _ = fleets[0]
+    narrow, wide = (attribution.intervals(replicates=15, level=level) for level in (0.5, 0.95))
+    assert narrow.equals(attribution.intervals(replicates=15, level=0.5))
     both = wide.join(narrow, on="name", suffix="_narrow")
     width, other = pl.col("high") - pl.col("low"), pl.col("high_narrow") - pl.col("low_narrow")
     assert both.select((width.sum() > 1.5 * other.sum()).all()).item()
-    assert not narrow.equals(found.intervals(replicates=15, level=0.5, seed=1))
+    assert not narrow.equals(attribution.intervals(replicates=15, level=0.5, seed=1))
 
 
 def test_the_edges_of_a_fit_are_all_that_fitting_again_needs(
     fleets: list[tuple[Attribution, pl.DataFrame]],
 ) -> None:
-    found, _ = fleets[0]
-    whole = found.candidates.problem
-    part = prune(whole, found.fit)
+    attribution, _ = fleets[0]
+    whole = attribution.candidates.problem
+    part = prune(whole, attribution.fit)
     assert len(part.edges.request) < len(whole.edges.request)
-    weights = Slices.of(found.candidates)
+    weights = Slices.of(attribution.candidates)
     even = weights.weighted(part, np.ones(weights.count))
-    one, two = fit_model(even, start=found.fit), fit_model(whole, start=found.fit)
+    one, two = fit_model(even, start=attribution.fit), fit_model(whole, start=attribution.fit)
     np.testing.assert_allclose(one.pairs.requests, two.pairs.requests)
     assert one.prior == two.prior
 
 
 def test_slices_share_out_all_that_was_recorded(fleets: list[tuple[Attribution, pl.DataFrame]]) -> None:
-    found, _ = fleets[0]
-    slices, problem = Slices.of(found.candidates), found.candidates.problem
+    attribution, _ = fleets[0]
+    slices, problem = Slices.of(attribution.candidates), attribution.candidates.problem
     np.testing.assert_allclose(slices.seconds.sum(axis=0), problem.hours)
     assert (np.diff(slices.begins) >= 2 * 320).all()
     twice = slices.weighted(problem, np.full(slices.count, 2.0))
@@ -121,15 +121,17 @@ def test_slices_share_out_all_that_was_recorded(fleets: list[tuple[Attribution, 
 
 
 def test_what_a_key_names_counts_whole(fleets: list[tuple[Attribution, pl.DataFrame]]) -> None:
-    found, _ = fleets[0]
+    attribution, _ = fleets[0]
     name = pl.lit("acme/keyed")
-    requests = found.candidates.requests.with_columns(
+    requests = attribution.candidates.requests.with_columns(
         basis=pl.lit("address"), ci_repo=name, workflow=pl.lit("CI"), run_id=pl.lit("1")
     )
     pinned = np.ones(len(requests), dtype=bool)
-    problem = found.candidates.problem
+    problem = attribution.candidates.problem
     problem = replace(problem, requests=replace(problem.requests, pinned=pinned))
-    keyed = replace(found, candidates=replace(found.candidates, requests=requests, problem=problem))
+    keyed = replace(
+        attribution, candidates=replace(attribution.candidates, requests=requests, problem=problem)
+    )
     (row,) = keyed.intervals(replicates=20).rows(named=True)
     assert row["name"] == "acme/keyed · CI"
     assert row["per_day"] == pytest.approx(len(requests) * 86_400 / problem.seconds)
@@ -155,10 +157,10 @@ def test_workflows_that_always_run_together_are_one_row(case: Build) -> None:
         LINE.format(second, second) + LINE.replace("web", "api").format(second, 100 + second)
         for second in range(0, 40, 5)
     )
-    found = attribute(case(**{"github.csv": CSV, "wrapper.jsonl": both}))
-    names = set(found.intervals(replicates=0)["name"])
+    attribution = attribute(case(**{"github.csv": CSV, "wrapper.jsonl": both}))
+    names = set(attribution.intervals(replicates=0)["name"])
     assert names - {"unattributed"} == {"acme/api · CI or acme/web · CI"}
-    assert set(found.workflows["name"]) <= names
+    assert set(attribution.workflows["name"]) <= names
 
 
 def test_a_case_without_requests_has_no_rows(con: duckdb.DuckDBPyConnection) -> None:

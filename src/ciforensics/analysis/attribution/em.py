@@ -155,9 +155,9 @@ class _State:
     def _unexplained(self) -> Floats:
         """Intensity of each request that no known build sends."""
         requests, background = self.problem.requests, self.background
-        found: Floats = background.rate[requests.shard, requests.hour]
-        found *= background.outcomes[requests.shard, requests.outcome]
-        return found
+        intensity: Floats = background.rate[requests.shard, requests.hour]
+        intensity *= background.outcomes[requests.shard, requests.outcome]
+        return intensity
 
     def admit(self, *, first: bool) -> None:
         """Lets pairs take part by which the likelihood gains enough, and those that a key names."""

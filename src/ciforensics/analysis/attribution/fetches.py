@@ -109,16 +109,18 @@ def _of_unknown_builds(candidates: Candidates, fit: Fit, first: int) -> pl.DataF
     return alone.select("request", "ts", *RUN, build=number)
 
 
-def matrix(rows: pl.DataFrame, builds: pl.DataFrame) -> Floats:
+def count_by_class(rows: pl.DataFrame, builds: pl.DataFrame) -> Floats:
     """Fetches of each class by build, in the order of the builds; shape (builds, classes).
 
     Args:
         rows: `build`, `class` and how much of a fetch it is (`probability`).
         builds: with `build`.
     """
-    found = np.zeros((len(builds), len(CLASSES)))
+    counts = np.zeros((len(builds), len(CLASSES)))
     place = builds.select("build", place=pl.int_range(pl.len()))
     classes = pl.DataFrame({"class": CLASSES, "nth": range(len(CLASSES))})
     placed = rows.join(place, on="build").join(classes, on="class")
-    np.add.at(found, (placed["place"].to_numpy(), placed["nth"].to_numpy()), placed["probability"].to_numpy())
-    return found
+    np.add.at(
+        counts, (placed["place"].to_numpy(), placed["nth"].to_numpy()), placed["probability"].to_numpy()
+    )
+    return counts

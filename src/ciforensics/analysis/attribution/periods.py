@@ -15,7 +15,7 @@ import polars as pl
 
 from ciforensics.analysis.attribution.candidates import split_by_period
 from ciforensics.analysis.attribution.em import fit_model
-from ciforensics.analysis.attribution.fetches import Fetches, matrix
+from ciforensics.analysis.attribution.fetches import Fetches, count_by_class
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,20 +43,20 @@ def follow_changes(candidates: Candidates) -> Candidates:
 def _periods(fetches: Fetches, builds: pl.DataFrame) -> pl.Series:
     """The period of each build: how many changes of its workflow came before it."""
     rows = fetches.by_class.select("build", "class", "probability")
-    counts = matrix(rows, fetches.builds)
+    counts = count_by_class(rows, fetches.builds)
     counts /= np.maximum(counts.sum(axis=1, keepdims=True), 1)
     numbered = fetches.builds.with_row_index("place")
     parts = [pl.DataFrame(schema={"build": pl.Int32, "period": pl.Int64})]
     for _, frame in numbered.group_by("name", maintain_order=True):
-        found = changes(counts[frame["place"].to_numpy()])
-        period = np.searchsorted(found, np.arange(len(frame)), side="right")
+        changes = find_changes(counts[frame["place"].to_numpy()])
+        period = np.searchsorted(changes, np.arange(len(frame)), side="right")
         parts.append(pl.DataFrame({"build": frame["build"], "period": period}))
     of_build = builds.select(pl.col("build_id").cast(pl.Int32).alias("build"))
     joined = of_build.join(pl.concat(parts), on="build", how="left", maintain_order="left")
     return joined["period"].fill_null(0)
 
 
-def changes(counts: Floats) -> list[int]:
+def find_changes(counts: Floats) -> list[int]:
     """The builds, by number, before which the rates of the classes change.
 
     Args:
@@ -64,7 +64,7 @@ def changes(counts: Floats) -> list[int]:
 
     Example:
         >>> stock, golden = [1.0, 0.0], [0.0, 1.0]
-        >>> changes(np.array([stock] * 9 + [golden] * 8 + [stock] * 9))
+        >>> find_changes(np.array([stock] * 9 + [golden] * 8 + [stock] * 9))
         [9, 17]
     """
     step = max(1, -(-len(counts) // _MOST))
@@ -77,16 +77,16 @@ def changes(counts: Floats) -> list[int]:
         total[(builds < _FEWEST) & (edges[:end] > 0)] = -np.inf
         begins[end] = total.argmax()
         best[end] = total[begins[end]]
-    found: list[int] = []
+    changes: list[int] = []
     place = int(begins[-1])
     while place:
-        found.append(int(edges[place]))
+        changes.append(int(edges[place]))
         place = int(begins[place])
-    return found[::-1]
+    return changes[::-1]
 
 
 def _likelihood(sums: Floats, builds: NDArray[np.int64]) -> Floats:
     """Largest log likelihood of Poisson counts, but for what does not depend on the rates."""
     rate = sums / builds[:, None]
-    found: Floats = (sums * np.log(np.maximum(rate, 1e-12))).sum(axis=1) - sums.sum(axis=1)
-    return found
+    likelihood: Floats = (sums * np.log(np.maximum(rate, 1e-12))).sum(axis=1) - sums.sum(axis=1)
+    return likelihood

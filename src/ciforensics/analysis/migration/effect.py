@@ -60,7 +60,7 @@ class Effect:
     over_time: pl.DataFrame
 
 
-def panel(paths: Paths) -> tuple[pl.DataFrame, float]:
+def choose_builds(paths: Paths) -> tuple[pl.DataFrame, float]:
     """The builds that the comparison rests on, and the length of its periods in seconds.
 
     Adds `moved` (when its workflow was golden first; NULL: not yet), `treated` and `period`. A workflow that
@@ -86,9 +86,9 @@ def panel(paths: Paths) -> tuple[pl.DataFrame, float]:
     return rows.with_columns(period=(seconds // length).cast(pl.Int64)), float(length)
 
 
-def effect(fetches: Fetches, paths: Paths, *, draws: int, level: float, seed: int) -> Effect:
+def estimate_effect(fetches: Fetches, paths: Paths, *, draws: int, level: float, seed: int) -> Effect:
     """Compares the builds of workflows that have moved with those that had not."""
-    rows, length = panel(paths)
+    rows, length = choose_builds(paths)
     sent = fetches.by_class.filter(pl.col("outcome") != _ANSWERED)
     expected = _by_build(rows, sent["build"], sent["probability"].to_numpy())
     rows = rows.with_columns(unauthorized=pl.Series(expected))
@@ -173,9 +173,9 @@ class _Panel:
         target = total.sum(axis=0) - (weight / builds[:, None]).T @ total.sum(axis=1)
         period = np.linalg.pinv(matrix, hermitian=True) @ target
         unit = (total.sum(axis=1) - weight @ period) / builds
-        found = unit[self.unit] + period[self.period]
+        expected = unit[self.unit] + period[self.period]
         seen = (weight.sum(axis=1)[self.unit] > 0) & (weight.sum(axis=0)[self.period] > 0)
-        return np.where(seen, found, np.nan)
+        return np.where(seen, expected, np.nan)
 
     def effect(self, y: Floats, without: int | None = None) -> float:
         """How much more a build of a workflow that had moved sent than it would have."""

@@ -9,8 +9,22 @@ import polars as pl
 
 from ciforensics.analysis.answer import attribute
 from ciforensics.analysis.attribution.fetches import Fetches
-from ciforensics.analysis.migration import effect, rest, shares, states
-from ciforensics.analysis.migration.states import Paths
+from ciforensics.analysis.migration.effect import estimate_effect
+from ciforensics.analysis.migration.rest import (
+    count_burn_down,
+    find_holdouts,
+    forecast_end,
+    measure_rates,
+    project_remaining,
+)
+from ciforensics.analysis.migration.shares import count_denominators, find_golden, put_side_by_side
+from ciforensics.analysis.migration.states import (
+    PINNED,
+    Paths,
+    find_regressions,
+    find_states,
+    find_stretches,
+)
 from ciforensics.case import accepts_path
 from ciforensics.wording import Result, Sentence, say
 
@@ -77,15 +91,15 @@ class Progress(Result):
     @property
     def side_by_side(self) -> pl.DataFrame:
         """The denominators as columns: a row for each class or state, a count and a share for each."""
-        return shares.side_by_side(self.denominators)
+        return put_side_by_side(self.denominators)
 
     @property
     def pinned(self) -> pl.DataFrame:
         """One row: how many workflows are `pinned` by digest, and the `challenges` a day that they send."""
-        of = self.holdouts.filter(pl.col("state") == states.PINNED)
+        of = self.holdouts.filter(pl.col("state") == PINNED)
         return pl.DataFrame(
             {
-                "pinned": (self.states["state"] == states.PINNED).sum() if len(self.states) else None,
+                "pinned": (self.states["state"] == PINNED).sum() if len(self.states) else None,
                 "challenges": float(of["challenges"].sum()),
             },
             schema={"pinned": pl.Int64, "challenges": pl.Float64},
@@ -160,36 +174,36 @@ def measure_progress(
 
     Example:
         >>> import ciforensics as ci
-        >>> found = measure_progress(ci.connect())
-        >>> found.regressions["ci_repo"].to_list()
+        >>> progress = measure_progress(ci.connect())
+        >>> progress.regressions["ci_repo"].to_list()
         ['acme/billing']
     """
-    found = attribute(con, build_window_s=build_window_s, observer=observer, fetches=True)
-    fetches = Fetches.of(found.candidates, found.fit)
+    attribution = attribute(con, build_window_s=build_window_s, observer=observer, fetches=True)
+    fetches = Fetches.of(attribution.candidates, attribution.fit)
     paths = Paths.of(fetches)
-    now = states.find_states(fetches, paths, pl.DataFrame(con.sql("FROM pinned_images")))
+    now = find_states(fetches, paths, pl.DataFrame(con.sql("FROM pinned_images")))
     requests = pl.DataFrame(
         con.sql(
             "SELECT class, requests, unauthorized FROM git_class_totals(p_observer := $1)", params=[observer]
         )
     )
     bucket = con.sql("FROM observer_bucket(p_observer := $1)", params=[observer]).fetchall()
-    rated = rest.rates(fetches, paths, max(found.candidates.problem.seconds, 1) / _DAY_S)
+    rated = measure_rates(fetches, paths, max(attribution.candidates.problem.seconds, 1) / _DAY_S)
     days = _whole_days(con, observer)
-    left = rest.remaining(rated, now, max(1, days))
-    denominators = shares.denominators(requests, fetches, paths, now, sample=sample, seed=seed)
-    each = states.stretches(paths)
+    left = project_remaining(rated, now, max(1, days))
+    denominators = count_denominators(requests, fetches, paths, now, sample=sample, seed=seed)
+    each = find_stretches(paths)
     return Progress(
-        attribution=found,
+        attribution=attribution,
         denominators=denominators,
-        golden=shares.golden(denominators, requests),
+        golden=find_golden(denominators, requests),
         states=now,
         stretches=each.filter(pl.len().over("name") > 1),
-        regressions=states.regressions(paths),
-        burn_down=rest.burn_down(fetches, now, bucket[0][0] if bucket else _DAY_S * 1_000_000),
-        holdouts=rest.holdouts(rated, now),
-        forecast=rest.forecast(left, days=days, seed=seed),
-        comparison=effect.effect(fetches, paths, draws=draws, level=0.9, seed=seed),
+        regressions=find_regressions(paths),
+        burn_down=count_burn_down(fetches, now, bucket[0][0] if bucket else _DAY_S * 1_000_000),
+        holdouts=find_holdouts(rated, now),
+        forecast=forecast_end(left, days=days, seed=seed),
+        comparison=estimate_effect(fetches, paths, draws=draws, level=0.9, seed=seed),
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from ciforensics.analysis.attribution.fetches import CLASSES, GOLDEN
-from ciforensics.analysis.migration.states import PINNED, SILENT, stretches
+from ciforensics.analysis.migration.states import PINNED, SILENT, find_stretches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +41,7 @@ _DAY_S = 86_400
 _P = pl.col("probability")
 
 
-def burn_down(fetches: Fetches, states: pl.DataFrame, bucket_us: int) -> pl.DataFrame:
+def count_burn_down(fetches: Fetches, states: pl.DataFrame, bucket_us: int) -> pl.DataFrame:
     """Challenges by `bucket` and `reach`, see `Progress.burn_down`."""
     challenges = fetches.asked.filter(pl.col("outcome") == "challenge", pl.col("ts").is_not_null())
     workflows = fetches.builds.select("build", "name").join(
@@ -69,7 +69,7 @@ def burn_down(fetches: Fetches, states: pl.DataFrame, bucket_us: int) -> pl.Data
     )
 
 
-def rates(fetches: Fetches, paths: Paths, days: float) -> pl.DataFrame:
+def measure_rates(fetches: Fetches, paths: Paths, days: float) -> pl.DataFrame:
     """Each stretch of a workflow's state: removable `challenges` a build, and its `builds_per_day`."""
     sent = fetches.by_class.filter(pl.col("outcome") == "challenge", pl.col("class").is_in(CLASSES))
     by_build = sent.group_by("build").agg(challenges=_P.sum())
@@ -79,21 +79,21 @@ def rates(fetches: Fetches, paths: Paths, days: float) -> pl.DataFrame:
     builds = builds.sort("name", "ts", "build").with_columns(nth=pl.col("state").rle_id().over("name"))
     each = builds.group_by("name", "nth").agg(pl.col("challenges").mean())
     per_day = builds.group_by("name").agg(builds_per_day=pl.len() / days)
-    return stretches(paths).join(each, on=["name", "nth"]).join(per_day, on="name").sort("name", "nth")
+    return find_stretches(paths).join(each, on=["name", "nth"]).join(per_day, on="name").sort("name", "nth")
 
 
-def holdouts(rated: pl.DataFrame, states: pl.DataFrame) -> pl.DataFrame:
+def find_holdouts(rated: pl.DataFrame, states: pl.DataFrame) -> pl.DataFrame:
     """Who still sends challenges, most first, see `Progress.holdouts`."""
     last = rated.group_by("name", maintain_order=True).last()
-    found = last.select("name", challenges=pl.col("challenges") * pl.col("builds_per_day")).join(
+    senders = last.select("name", challenges=pl.col("challenges") * pl.col("builds_per_day")).join(
         states, on="name"
     )
-    left = found.filter(~pl.col("state").is_in([GOLDEN, SILENT]), pl.col("challenges") > _LEFT)
+    left = senders.filter(~pl.col("state").is_in([GOLDEN, SILENT]), pl.col("challenges") > _LEFT)
     columns = ("name", "ci_repo", "workflow", "state", "challenges", "within_reach", "last_golden", "builds")
     return left.select(columns).sort(pl.col("challenges").round(6), "name", descending=[True, False])
 
 
-def remaining(rated: pl.DataFrame, states: pl.DataFrame, days: int) -> Floats:
+def project_remaining(rated: pl.DataFrame, states: pl.DataFrame, days: int) -> Floats:
     """Removable challenges a day as of the end of each day, at every workflow's usual number of builds."""
     total, first = np.zeros(days if len(rated) else 0), rated["from_ts"].min()
     within = states.filter("within_reach").select("name")
@@ -110,7 +110,7 @@ def remaining(rated: pl.DataFrame, states: pl.DataFrame, days: int) -> Floats:
     return total
 
 
-def forecast(
+def forecast_end(
     left: Floats, *, days: int, replicates: int = 2000, level: float = 0.9, seed: int = 0
 ) -> pl.DataFrame:
     """In how many days nothing much is left, as a range, see `Progress.forecast`.

@@ -28,7 +28,7 @@ CHECKOUT = "checkout"
 _REPLICATES = 400
 
 
-def denominators(
+def count_denominators(
     requests: pl.DataFrame, fetches: Fetches, paths: Paths, states: pl.DataFrame, *, sample: bool, seed: int
 ) -> pl.DataFrame:
     """The three, one below the other, see `Progress.denominators`.
@@ -49,7 +49,7 @@ def denominators(
     of = {
         REQUESTS: in_images,
         BUILDS: builds,
-        REPOS: by_repo(states).group_by(pl.col("state").alias("class")).agg(count=pl.len()),
+        REPOS: judge_repos(states).group_by(pl.col("state").alias("class")).agg(count=pl.len()),
     }
     rows = pl.concat(
         counted.select(
@@ -68,16 +68,16 @@ def denominators(
     return rows.join(bounds, on=["denominator", "class"], how="left", maintain_order="left")
 
 
-def golden(rows: pl.DataFrame, requests: pl.DataFrame) -> pl.DataFrame:
+def find_golden(rows: pl.DataFrame, requests: pl.DataFrame) -> pl.DataFrame:
     """The golden share by each denominator; NULL among 401s alone, where golden images do not show."""
     tells = (requests["requests"] > requests["unauthorized"]).any()
     wanted = pl.DataFrame({"denominator": [REQUESTS, BUILDS, REPOS]})
     seen = wanted.join(rows.select("denominator").unique(), on="denominator", how="semi")["denominator"]
-    found = wanted.join(
+    golden = wanted.join(
         rows.filter(pl.col("class") == GOLDEN), on="denominator", how="left", maintain_order="left"
     )
     known = pl.col("denominator").is_in(seen.implode()) & pl.lit(value=bool(tells))
-    return found.select(
+    return golden.select(
         "denominator",
         pl.when(known).then(pl.col("count", "share").fill_null(0)),
         "low",
@@ -85,20 +85,20 @@ def golden(rows: pl.DataFrame, requests: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def side_by_side(rows: pl.DataFrame) -> pl.DataFrame:
+def put_side_by_side(rows: pl.DataFrame) -> pl.DataFrame:
     """The denominators as columns, a row a class."""
-    found = rows.select("class").unique()
+    table = rows.select("class").unique()
     for name, column in ((REQUESTS, "requests"), (BUILDS, "builds"), (REPOS, "repos")):
         mine = rows.filter(pl.col("denominator") == name)
         counted = mine.select(
             "class", pl.col("count").alias(column), pl.col("share").alias(f"{column}_share")
         )
-        found = found.join(counted, on="class", how="left")
+        table = table.join(counted, on="class", how="left")
     columns = ("requests", "builds", "repos")
-    return found.sort(*columns, "class", descending=[True] * 3 + [False], nulls_last=True)
+    return table.sort(*columns, "class", descending=[True] * 3 + [False], nulls_last=True)
 
 
-def by_repo(states: pl.DataFrame) -> pl.DataFrame:
+def judge_repos(states: pl.DataFrame) -> pl.DataFrame:
     """The state of each CI repository: its workflows', mixed where those that fetch anything differ."""
     heard = pl.col("state").filter(pl.col("state") != SILENT).unique()
     state = pl.when(heard.len() == 0).then(pl.lit(SILENT)).when(heard.len() == 1).then(heard.first())

@@ -22,7 +22,7 @@ from ciforensics.analysis.attribution.fetches import (
     OLD,
     OTHERS,
     STOCK,
-    matrix,
+    count_by_class,
 )
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ def _emissions() -> Floats:
     wrong = (1 - _RIGHT) / (len(CLASSES) - 1)
     single = np.full((len(CLASSES), len(CLASSES)), wrong) + np.eye(len(CLASSES)) * (_RIGHT - wrong)
     mixed = np.array([(single[one] + single[two]) / 2 for one, two in _PAIRS])
-    found: Floats = np.log(np.vstack([single, mixed]))
-    return found
+    emissions: Floats = np.log(np.vstack([single, mixed]))
+    return emissions
 
 
 _EMITS = _emissions()
 
 
-def path(fetched: Floats) -> tuple[NDArray[np.int64], float]:
+def follow(fetched: Floats) -> tuple[NDArray[np.int64], float]:
     """The states that a workflow's builds were probably in, and how probable the last one is.
 
     Args:
@@ -102,7 +102,7 @@ class Paths:
     @classmethod
     def of(cls, fetches: Fetches) -> Paths:
         """Follows every workflow."""
-        counts = matrix(fetches.by_class.select("build", "class", "probability"), fetches.builds)
+        counts = count_by_class(fetches.by_class.select("build", "class", "probability"), fetches.builds)
         asked = (
             fetches.by_class.filter(pl.col("class") == OTHERS)
             .group_by("build")
@@ -128,30 +128,30 @@ def _followed(builds: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, float]]:
         counts = frame.select(CLASSES).to_numpy()
         least = max(_FEWEST, _SILENT * len(frame))
         if counts.sum() >= least:
-            states, sure = path(counts)
+            states, sure = follow(counts)
             yield frame.with_columns(state=pl.Series([STATES[nth] for nth in states])), sure
         else:
             state = OTHERS if frame["others"].sum() >= least else SILENT
             yield frame.with_columns(state=pl.lit(state)), 1.0
 
 
-def stretches(paths: Paths) -> pl.DataFrame:
+def find_stretches(paths: Paths) -> pl.DataFrame:
     """Each stretch of builds in one state, by `name` and time (`from_ts`, `to_ts`)."""
     change = pl.col("state").rle_id().over("name").alias("nth")
     grouped = paths.builds.sort("name", "ts", "build").with_columns(change).group_by("name", "nth")
-    found = grouped.agg(
+    stretches = grouped.agg(
         pl.col("ci_repo", "workflow", "state").first(),
         from_ts=pl.col("ts").min(),
         to_ts=pl.col("ts").max(),
         builds=pl.len(),
         fetches=pl.sum_horizontal(pl.col(name).sum() for name in CLASSES),
     )
-    return found.sort("name", "nth")
+    return stretches.sort("name", "nth")
 
 
 def find_states(fetches: Fetches, paths: Paths, pinned: pl.DataFrame) -> pl.DataFrame:
     """One row a workflow, see `Progress.states`."""
-    last = stretches(paths).group_by("name", maintain_order=True).last()
+    last = find_stretches(paths).group_by("name", maintain_order=True).last()
     exact = fetches.sent.join(fetches.builds.select("build", "name"), on="build").group_by("name")
     shares = exact.agg(exact_share=pl.col("probability").filter("exact").sum() / pl.col("probability").sum())
     counted = paths.builds.group_by("name").agg(
@@ -161,7 +161,7 @@ def find_states(fetches: Fetches, paths: Paths, pinned: pl.DataFrame) -> pl.Data
         last_stock=_last(STOCK),
         last_golden=_last(GOLDEN),
     )
-    found = (
+    states = (
         last.select("name", "ci_repo", "workflow", "state", since="from_ts", fetches_since="fetches")
         .join(counted, on="name")
         .join(shares, on="name", how="left")
@@ -170,7 +170,7 @@ def find_states(fetches: Fetches, paths: Paths, pinned: pl.DataFrame) -> pl.Data
     )
     all_pinned = (pl.col("pinned") > 0) & (pl.col("pinned") == pl.col("images"))
     stuck = all_pinned & ~pl.col("state").is_in([GOLDEN, SILENT, OTHERS])
-    return found.with_columns(
+    return states.with_columns(
         state=pl.when(stuck).then(pl.lit(PINNED)).otherwise("state"),
         too_old=pl.col(OLD),
         within_reach=~(pl.col("pinned") + pl.col("elsewhere") == pl.col("images")).fill_null(value=False),
@@ -194,9 +194,9 @@ def _pins(last: pl.DataFrame, pinned: pl.DataFrame) -> pl.DataFrame:
     return ranked.unique("name", keep="first", maintain_order=True).rename({"source": "pinned_by"})
 
 
-def regressions(paths: Paths) -> pl.DataFrame:
+def find_regressions(paths: Paths) -> pl.DataFrame:
     """One row for each fall back, see `Progress.regressions`."""
-    each = stretches(paths).with_columns(
+    each = find_stretches(paths).with_columns(
         before=pl.col("state").shift(1).over("name"), golden_from=pl.col("from_ts").shift(1).over("name")
     )
     fell = each.filter(pl.col("before") == GOLDEN, pl.col("state") != GOLDEN)

@@ -200,10 +200,10 @@ class Guesses:
 
     def temperature(self) -> float:
         """The temperature of the least loss."""
-        found = minimize_scalar(
+        best = minimize_scalar(
             lambda log: self.temper(float(np.exp(log))).loss(), bounds=_LOG_TEMPERATURES, method="bounded"
         )
-        return float(np.exp(found.x))
+        return float(np.exp(best.x))
 
 
 def _sent(problem: Problem, fit: Fit, workflows: Workflows) -> tuple[Guesses, Ints]:
@@ -221,10 +221,10 @@ def _sent(problem: Problem, fit: Fit, workflows: Workflows) -> tuple[Guesses, In
 
 def _truth(problem: Problem, workflows: Workflows) -> Ints:
     """The workflow of the builds that a request with a key has edges to; nobody without."""
-    found = np.full(len(problem.requests.shard), workflows.nobody)
+    truth = np.full(len(problem.requests.shard), workflows.nobody)
     of_pin = problem.requests.pinned[problem.edges.request]
-    found[problem.edges.request[of_pin]] = workflows.of_build[problem.edges.build[of_pin]]
-    return found
+    truth[problem.edges.request[of_pin]] = workflows.of_build[problem.edges.build[of_pin]]
+    return truth
 
 
 def _guessed(candidates: Candidates, workflows: Workflows, which: NDArray[np.bool_]) -> Guesses:
@@ -247,14 +247,14 @@ def _reliability(guesses: Guesses) -> pl.DataFrame:
     )
     count = max(1, min(_BINS, len(top) // _PER_BIN))
     bins = top.sort("predicted", "request").with_columns(bin=pl.int_range(pl.len()) * count // pl.len())
-    found = bins.group_by("bin").agg(
+    by_bin = bins.group_by("bin").agg(
         pl.col("predicted").mean(),
         *wilson(pl.col("right").sum(), pl.len()),
         observed=pl.col("right").mean(),
         requests=pl.len().cast(pl.Int64),
         recalibrated=pl.lit(False),
     )
-    return found.sort("bin").select(*_SCHEMA)
+    return by_bin.sort("bin").select(*_SCHEMA)
 
 
 def _ece(reliability: pl.DataFrame) -> float:

@@ -90,8 +90,8 @@ def run_checks(candidates: Candidates, fit: Fit) -> Checks:
 
     Example:
         >>> import ciforensics as ci
-        >>> found = ci.attribute(ci.connect())
-        >>> 0 <= run_checks(found.candidates, found.fit).far <= 1
+        >>> attribution = ci.attribute(ci.connect())
+        >>> 0 <= run_checks(attribution.candidates, attribution.fit).far <= 1
         True
     """
     slices, problem = Slices.of(candidates), prune(candidates.problem, fit)
@@ -157,8 +157,8 @@ def late_share(fit: Fit, bins: Bins) -> float:
         fit: what the model found.
         bins: of its delays.
     """
-    found = fit.pairs.requests @ (fit.delays.by_pair * bins.widths)
-    return float(found[bins.centres >= _END * bins.edges[-1]].sum() / max(found.sum(), 1e-9))
+    histogram = fit.pairs.requests @ (fit.delays.by_pair * bins.widths)
+    return float(histogram[bins.centres >= _END * bins.edges[-1]].sum() / max(histogram.sum(), 1e-9))
 
 
 def _sent(candidates: Candidates, slices: Slices, fit: Fit, mass: Floats, weights: Floats) -> Floats:
@@ -173,7 +173,7 @@ def _sent(candidates: Candidates, slices: Slices, fit: Fit, mass: Floats, weight
     """
     problem = candidates.problem
     bins, hours = len(problem.bins.widths), len(problem.hours)
-    found = np.zeros((problem.requests.n_shards, hours))
+    sent = np.zeros((problem.requests.n_shards, hours))
     at = slices.started[:, None] + problem.bins.centres
     hour = np.searchsorted(candidates.hours, at // 3600).clip(0, hours - 1)
     recorded = (candidates.hours[hour] == at // 3600) & (at >= slices.begins[0]) & (at <= slices.begins[-1])
@@ -188,8 +188,8 @@ def _sent(candidates: Candidates, slices: Slices, fit: Fit, mass: Floats, weight
         task = fit.pairs.task[pairs[0]]
         builds = by_task[ends[task - 1] if task else 0 : ends[task]]
         passed = np.bincount(cell[builds].ravel(), weight[builds].ravel(), bins * hours)
-        found[fit.pairs.shard[pairs]] += mass[pairs] @ passed.reshape(bins, hours)
-    return found
+        sent[fit.pairs.shard[pairs]] += mass[pairs] @ passed.reshape(bins, hours)
+    return sent
 
 
 def _cells(candidates: Candidates, counts: Floats) -> pl.DataFrame:

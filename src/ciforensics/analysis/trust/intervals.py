@@ -75,8 +75,10 @@ def estimate_intervals(
 
     Example:
         >>> import ciforensics as ci
-        >>> found = ci.attribute(ci.connect())
-        >>> first = estimate_intervals(found.candidates, found.fit, replicates=20).row(0, named=True)
+        >>> attribution = ci.attribute(ci.connect())
+        >>> first = estimate_intervals(attribution.candidates, attribution.fit, replicates=20).row(
+        ...     0, named=True
+        ... )
         >>> first["low"] <= first["per_day"] <= first["high"]
         True
     """

@@ -50,7 +50,7 @@ class Slices:
         """Cuts the recorded time of a case into slices, of twice the window at least."""
         asked, builds = (
             candidates.requests["second"].fill_null(0).to_numpy().astype(float),
-            started(candidates),
+            find_starts(candidates),
         )
         begins, ends = _recorded(candidates)
         if not len(begins):
@@ -70,8 +70,8 @@ class Slices:
 
     def at(self, times: Floats) -> Ints:
         """The slice of each time, the nearest one of what was not recorded."""
-        found: Ints = np.searchsorted(self.begins, times, side="right") - 1
-        return found.clip(0, max(0, self.count - 1))
+        nth: Ints = np.searchsorted(self.begins, times, side="right") - 1
+        return nth.clip(0, max(0, self.count - 1))
 
     def weighted(self, problem: Problem, weights: Floats) -> Problem:
         """The problem as if each slice had come so many times."""
@@ -93,7 +93,7 @@ def _recorded(candidates: Candidates) -> tuple[Floats, Floats]:
     return begins, begins + seconds
 
 
-def started(candidates: Candidates) -> Floats:
+def find_starts(candidates: Candidates) -> Floats:
     """When each build started by the observer's clock, in seconds since 1970."""
     problem = candidates.problem
     at = candidates.builds["ts"].dt.epoch("s").to_numpy().astype(float)
@@ -101,8 +101,8 @@ def started(candidates: Candidates) -> Floats:
         return at
     asked = candidates.requests["second"].fill_null(0).to_numpy()[problem.edges.request[0]]
     offset = asked - problem.edges.lag[0] - at[problem.edges.build[0]]  # one edge tells it of all
-    found: Floats = at + offset
-    return found
+    starts: Floats = at + offset
+    return starts
 
 
 def prune(problem: Problem, fit: Fit) -> Problem:

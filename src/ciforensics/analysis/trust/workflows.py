@@ -65,5 +65,5 @@ class Workflows:
         rest = np.where(problem.requests.pinned, problem.requests.weight, fit.posterior.unexplained * weight)
         workflow = np.concatenate([self.of_build[problem.edges.build[fit.posterior.edge]], self.of_request])
         cell = workflow * kinds + np.concatenate([kind[request], kind])
-        found = summed(cell, np.concatenate([sent, rest]), len(self.names) * kinds)
-        return found.reshape(len(self.names), kinds)
+        counts = summed(cell, np.concatenate([sent, rest]), len(self.names) * kinds)
+        return counts.reshape(len(self.names), kinds)
