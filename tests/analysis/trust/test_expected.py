@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ciforensics as ci
@@ -46,6 +46,7 @@ def test_every_combination_was_tried_and_a_day_of_600_builds_an_hour_is_among_th
 
 
 @given(builds_per_hour=st.floats(1e-3, 1e6), hours=st.floats(1e-3, 1e6), coverage=st.floats(0, 1))
+@settings(deadline=None)
 def test_whatever_is_asked_the_answer_lies_within_what_was_measured(
     builds_per_hour: float, hours: float, coverage: float
 ) -> None:
