@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from cases import Build
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Real programs first: a long file at the end would be one worker's, while the others have nothing."""
+    items.sort(key=lambda item: "live" not in item.path.parts)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The redaction key and Jupyter's files go to a folder of the test run."""

@@ -19,6 +19,6 @@ def packed(png: bytes) -> bytes:
         at = end
     if not pixels:
         return png
-    chunk = b"IDAT" + zlib.compress(zlib.decompress(pixels), 9)
+    chunk = b"IDAT" + zlib.compress(zlib.decompress(pixels), 8)  # 9: 0.3 % smaller in twice the time
     size, check = len(chunk) - 4, zlib.crc32(chunk)
     return before + size.to_bytes(4, "big") + chunk + check.to_bytes(4, "big") + after
