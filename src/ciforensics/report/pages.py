@@ -1,6 +1,6 @@
 """What the notebooks showed, as pages: HTML by our own templates, that needs neither a network nor a server.
 
-Only the HTML of our own tables and sentences (`display`) is taken as HTML, everything else is text. The pages
+Only the HTML of our own tables and sentences (`wording`) is taken as HTML, everything else is text. The pages
 forbid themselves requests and all scripts but one, which sorts and filters tables (Content-Security-Policy).
 """
 
@@ -183,7 +183,7 @@ def _plain(text: str) -> str:
 
 
 def _trusted(text: str) -> Markup:
-    """HTML that `display` or `_Prose` made, and so escaped."""
+    """HTML that `wording` or `_Prose` made, and so escaped."""
     # Alignment becomes a class: the policy forbids style attributes, which JupyterLab and GitHub need.
     return Markup(text.replace(RIGHT, ' class="number"').replace(LEFT, ""))  # noqa: S704
 

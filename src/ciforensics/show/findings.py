@@ -1,12 +1,14 @@
 """What a notebook leaves as data: findings, figures to follow over weeks, each with its unit.
 
 A notebook shows them as sentences and tables; a report reads them from there, keeps them in `findings.json`
-and compares them with those of the run before. `DEFINITIONS` says which there are, `SCHEMA` what one holds.
+and compares them with those of the run before. `findings.toml` says which there are, `SCHEMA` what one holds.
 """
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import asdict, dataclass, replace
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from ciforensics import wording
@@ -41,50 +43,11 @@ class Definition:
 
 
 DEFINITIONS = {
-    each.id: each
-    for each in (
-        Definition("rejected", "case", "records that could not be read", "records"),
-        Definition("unauthorized", "unauthorized", "requests that were answered 401", "requests"),
-        Definition("unauthorized_share", "unauthorized", "of all requests, those answered 401", "share"),
-        Definition(
-            "challenges",
-            "unauthorized",
-            "401s that the same client got past: the cure removes these",
-            "requests",
-        ),
-        Definition("refused", "unauthorized", "401s that no better answer followed", "requests"),
-        Definition("bad_credentials", "unauthorized", "401s of an API: a wrong token", "requests"),
-        Definition("linked_share", "links", "rows that are linked to another log's", "share"),
-        Definition("offender", "attribution", "401s that a workflow sends", "401s a day"),
-        Definition("unattributed_share", "attribution", "401s that no known build explains", "share"),
-        Definition("golden_share", "migration", "share that is golden", "share"),
-        Definition(
-            "golden_unauthorized_share",
-            "migration",
-            "of the golden requests, those answered 401",
-            "share",
-            0.01,
-        ),
-        Definition("too_old", "migration", "requests of images that are tagged, but too old", "requests", 0),
-        Definition("regression", "migration", "builds since a golden workflow fell back", "builds", 0),
-        Definition("holdout", "migration", "challenges of a workflow that has not moved", "401s a day"),
-        Definition("pinned", "migration", "workflows whose images are pinned by digest", "workflows"),
-        Definition("failed_pulls", "docker", "pulls of a workflow that failed or hung", "pulls", 0),
-        Definition("containers_per_job", "docker", "containers that a job creates, median", "containers"),
-        Definition(
-            "out_of_memory", "docker", "containers of a workflow that ran out of memory", "containers", 0
-        ),
-        Definition(
-            "past_mirror_share",
-            "traffic",
-            "of the bytes down from registries, those past the mirror",
-            "share",
-        ),
-        Definition(
-            "unexpected_destination", "traffic", "tunnels to where nobody would expect them", "tunnels"
-        ),
-        Definition("denied_tunnels", "traffic", "tunnels that the proxy denied", "tunnels"),
-    )
+    name: Definition(name, notebook, **told)
+    for notebook, findings in tomllib.loads(
+        (resources.files(__package__) / "findings.toml").read_text("utf-8")
+    ).items()
+    for name, told in findings.items()
 }
 """The findings that there are, by id."""
 
@@ -176,12 +139,12 @@ def say_finding(
     otherwise: str = "",
     **values: object,
 ) -> wording.Sentence:
-    """Says what was found, as `sentence` does, and leaves it as data for the report.
+    """Says what was found, as `say` does, and leaves it as data for the report.
 
     Args:
         name: the finding's id, one of `DEFINITIONS`.
-        template: as for `sentence`.
-        data: as for `sentence`.
+        template: as for `say`.
+        data: as for `say`.
         value: which of the values is the finding.
         low: which one is the lower end of its interval; empty: the value is exact.
         high: which one is the upper end.
@@ -216,18 +179,18 @@ def show_findings(
     rows: int = 20,
     **shown: Any,
 ) -> tables.Table:
-    """Shows a table, as `table` does, and leaves each row as a finding.
+    """Shows a table, as `show_table` does, and leaves each row as a finding.
 
     Args:
         name: the findings' id, one of `DEFINITIONS`.
-        data: as for `table`.
+        data: as for `show_table`.
         subject: the column that says whom a row is about.
         value: the column with the finding.
         low: the column with the lower end of its interval; empty: the value is exact.
         high: the column with the upper end.
         evidence: the column that says where to look, e.g. run ids.
         rows: how many rows to show at most.
-        shown: as for `table`.
+        shown: as for `show_table`.
 
     Raises:
         KeyError: no finding has this id, or there is no such column.

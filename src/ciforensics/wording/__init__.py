@@ -125,13 +125,13 @@ def say(template: str, data: Data | None = None, /, **values: object) -> Sentenc
 def say_headline(
     template: str, data: Data | None = None, /, *, otherwise: str = "", **values: object
 ) -> Sentence:
-    """Says a notebook's finding, as `sentence` does; a report puts it into its index.
+    """Says a notebook's finding, as `say` does; a report puts it into its index.
 
     Args:
-        template: as for `sentence`.
-        data: as for `sentence`.
+        template: as for `say`.
+        data: as for `say`.
         otherwise: what to say where the first value of the template is NULL: there is no finding.
-        values: as for `sentence`.
+        values: as for `say`.
 
     Example:
         >>> say_headline("{repo} asks most.", repo="acme/shop")
