@@ -28,7 +28,7 @@ def same(value: Any) -> Any:
 def read(
     data: bytes, first: int = 1, *, opening: re.Pattern[str] = har.ARRAY_OPENING, per_block: int = 5000
 ) -> list[Block]:
-    return list(har.elements(io.BytesIO(data), first, reduce=same, opening=opening, per_block=per_block))
+    return list(har.read_elements(io.BytesIO(data), first, reduce=same, opening=opening, per_block=per_block))
 
 
 def texts(blocks: list[Block]) -> list[str]:
@@ -128,7 +128,7 @@ def test_a_damaged_file_of_any_size_is_passed_over_in_steps() -> None:
 
 
 def packed(data: bytes, first: int = 1) -> list[Block]:
-    return list(har.inflated(io.BufferedReader(io.BytesIO(data)), first, reduce=same))
+    return list(har.read_inflated(io.BufferedReader(io.BytesIO(data)), first, reduce=same))
 
 
 def test_a_packed_har_is_one_block_of_all_its_entries() -> None:

@@ -54,7 +54,7 @@ def streams(draw: st.DrawFn) -> tuple[bytes, list[Any]]:
 
 
 def read(data: bytes, first: int = 1, *, per_block: int = 5000) -> list[Block]:
-    facts = json_documents.documents(
+    facts = json_documents.read_documents(
         io.BytesIO(data), first, facts=lambda value: [value], per_block=per_block
     )
     return list(facts)
@@ -147,7 +147,7 @@ def test_a_list_of_any_length_takes_the_memory_of_a_part_of_it() -> None:
     data = b'{"apiVersion": "v1", "items": [' + b",\n".join([element] * 4000) + b'], "kind": "List"}'
     stream = io.BytesIO(data)
     tracemalloc.start()
-    blocks = json_documents.documents(stream, 1, facts=lambda value: [value["name"]])
+    blocks = json_documents.read_documents(stream, 1, facts=lambda value: [value["name"]])
     rows = sum(len(block.records) for block in blocks)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import ciforensics as ci
 from ciforensics.errors import CiforensicsError
-from ciforensics.formats.docker import subcommands
+from ciforensics.formats.docker import find_subcommands
 from ciforensics.kits import export as kits
 
 SECRET = "hunter2hunter2"
@@ -125,7 +125,7 @@ WORDS = st.sampled_from(
 @given(groups=st.lists(WORDS, min_size=1, max_size=6))
 def test_the_subcommand_means_what_it_means_to_ingest(groups: list[list[str]], tmp_path: Path) -> None:
     words = [word for several in groups for word in several]
-    (meant,) = subcommands(pl.Series([" ".join(words)])).to_list()
+    (meant,) = find_subcommands(pl.Series([" ".join(words)])).to_list()
     found = called(tmp_path, *words)["subcommand"]
     # A line of nothing but options says nothing; both then name one of them.
     assert found == meant or (found.startswith("-") and meant.startswith("-"))

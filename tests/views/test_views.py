@@ -74,10 +74,10 @@ def saw(
     """Adds a file of requests. A line is: second, method, url, status and, if known, the client's address."""
     lines = [line.split() for line in log.strip().splitlines()]
     file_id = file(con, source, [at(words[0]) for words in lines if words[0] != "-"], **columns)
-    parts = http.urls(pl.Series(sorted({url_of(words[2]) for words in lines}), dtype=pl.String))
+    parts = http.split_urls(pl.Series(sorted({url_of(words[2]) for words in lines}), dtype=pl.String))
     # Each file brings its own urls, as each ingest does: the same url has several ids.
     insert(con, "store.urls", parts.with_row_index("url_id", offset=file_id * 1000).to_dicts())
-    agents = http.user_agents(pl.Series([user_agent], dtype=pl.String))
+    agents = http.split_user_agents(pl.Series([user_agent], dtype=pl.String))
     insert(con, "store.user_agents", agents.with_columns(user_agent_id=pl.lit(file_id)).to_dicts())
     ids = dict(zip(parts["url"], range(file_id * 1000, file_id * 1000 + len(parts)), strict=True))
     rows = [

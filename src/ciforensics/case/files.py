@@ -113,7 +113,7 @@ class Files:
         self._how = how
         self._limit = how.max_uncompressed
         self._on_bytes = on_bytes
-        self._known = identify.known_files(con)
+        self._known = identify.read_known_files(con)
         self._found: dict[int, list[str]] = {}
         self.moved = False
 
@@ -129,7 +129,7 @@ class Files:
             return FileReport(self._name(path), "unreadable", message)
         self._con.execute("COMMIT")
         if report.status in {"new", "grown"}:
-            self._known |= identify.known_files(self._con, file_id=report.file_id)
+            self._known |= identify.read_known_files(self._con, file_id=report.file_id)
         if report.file_id:
             self._found.setdefault(report.file_id, []).append(report.path)
         return report
@@ -172,7 +172,7 @@ class Files:
         if part.before:
             loaded.settled = load.Counts.from_dict(part.before.settled)
             loaded.in_order = part.before.in_order
-            loaded.last_end = load.time_range(self._con, part.file_id, log.fills)[1]
+            loaded.last_end = load.find_time_range(self._con, part.file_id, log.fills)[1]
         hashes = stream.Hashes()
         with unpack.open_content(part.path, limit=self._limit) as (content, below, compression):
             identify.skip(content, part.start.offset)
@@ -216,7 +216,7 @@ class Files:
         log, reader, envelope = recognised
         layers = filter(None, [compression, envelope.name if envelope else "", reader.format])
         total = loaded.total
-        first_ts, last_ts = load.time_range(self._con, part.file_id, log.fills)
+        first_ts, last_ts = load.find_time_range(self._con, part.file_id, log.fills)
         self._con.execute("DELETE FROM files WHERE file_id = ?", [part.file_id])
         self._insert("files", {
             "file_id": part.file_id, "path": self._name(part.path), "source": log.name,
@@ -234,7 +234,7 @@ class Files:
     def _note_progress(self, part: _Part, loaded: load.Loaded, hashes: stream.Hashes) -> None:
         """Writes down what tells the file again, and where reading it stopped."""
         total, end = loaded.total, loaded.end.offset
-        edge = identify.edge(part.path, end, limit=self._limit)
+        edge = identify.read_edge(part.path, end, limit=self._limit)
         head = part.head[: min(end, identify.EDGE)]
         self._con.execute("DELETE FROM store.progress WHERE file_id = ?", [part.file_id])
         self._insert("store.progress", {

@@ -62,7 +62,7 @@ class Known:
     segments: tuple[tuple[int, int, str], ...]
 
 
-def known_files(con: duckdb.DuckDBPyConnection, *, file_id: int | None = None) -> dict[int, Known]:
+def read_known_files(con: duckdb.DuckDBPyConnection, *, file_id: int | None = None) -> dict[int, Known]:
     """The files of the case by their id, all or one."""
     one = "WHERE $id IS NULL OR file_id = $id"
     segments: dict[int, list[tuple[int, int, str]]] = {}
@@ -160,7 +160,7 @@ def skip(content: BinaryIO, size: int) -> None:
         size -= len(block)
 
 
-def edge(path: Path, end: int, *, limit: int) -> bytes:
+def read_edge(path: Path, end: int, *, limit: int) -> bytes:
     """The bytes, at most `EDGE`, before `end`."""
     first = max(0, end - EDGE)
     with unpack.open_content(path, limit=limit) as (content, _, _):

@@ -35,7 +35,7 @@ MAX_TEXT = 4096
 
 _AHEAD = 3
 _ROW_GROUP = 122_880  # of DuckDB
-_TAKE_APART = {"url": http.urls, "user_agent": http.user_agents}
+_TAKE_APART = {"url": http.split_urls, "user_agent": http.split_user_agents}
 
 
 @dataclass
@@ -300,7 +300,7 @@ def forget(con: duckdb.DuckDBPyConnection, file_id: int, *, from_line: int = 0) 
     con.execute("DELETE FROM skipped WHERE file_id = ?", [file_id])
 
 
-def time_range(con: duckdb.DuckDBPyConnection, file_id: int, tables: Iterable[str]) -> tuple[Any, Any]:
+def find_time_range(con: duckdb.DuckDBPyConnection, file_id: int, tables: Iterable[str]) -> tuple[Any, Any]:
     """Earliest and latest time among a file's rows."""
     parts = [
         f"SELECT {table.time} AS ts FROM {table.home} WHERE file_id = $id"

@@ -52,7 +52,7 @@ def attach(path: Path) -> duckdb.DuckDBPyConnection:
     # state, replaced file or not.
     con = duckdb.connect()
     try:
-        con.execute(f"ATTACH {literal(str(path))} AS evidence (READ_ONLY); USE evidence")
+        con.execute(f"ATTACH {quote(str(path))} AS evidence (READ_ONLY); USE evidence")
     except duckdb.Error as error:
         con.close()
         raise _no_case(path, error) from error
@@ -131,13 +131,13 @@ def refresh(con: duckdb.DuckDBPyConnection) -> None:
         create_table(con, table)
     views.install(con)
     for name, meaning in _META.items():
-        con.execute(f"COMMENT ON COLUMN store.meta.{name} IS {literal(meaning)}")
+        con.execute(f"COMMENT ON COLUMN store.meta.{name} IS {quote(meaning)}")
     for table in STORED:
         for name, columns in ({table.name: table.columns} | table.stored).items():
             kind = "TABLE" if name in table.stored else "VIEW"
-            con.execute(f"COMMENT ON {kind} {name} IS {literal(table.meaning)}")
+            con.execute(f"COMMENT ON {kind} {name} IS {quote(table.meaning)}")
             for column in columns:
-                con.execute(f'COMMENT ON COLUMN {name}."{column.name}" IS {literal(column.comment)}')
+                con.execute(f'COMMENT ON COLUMN {name}."{column.name}" IS {quote(column.comment)}')
     con.execute(
         "UPDATE store.meta SET version = ?, made_of = ?, views = ?", [__version__, _made_of(), _made()]
     )
@@ -160,7 +160,7 @@ def _made() -> list[str]:
     return [*shown, *(f"{question.kind} IF EXISTS {question.name}" for question in made)]
 
 
-def literal(text: str) -> str:
+def quote(text: str) -> str:
     """Text as SQL writes it, for statements that take no bound values."""
     return "'" + text.replace("'", "''") + "'"
 

@@ -24,11 +24,11 @@ CI_KEYS: Mapping[str, tuple[str, ...]] = {
 """Our column to the keys that writers use for it, best first. `job_name` is none: ours is an id."""
 
 
-def command_line(words: pl.Series) -> pl.Series:
+def join_arguments(words: pl.Series) -> pl.Series:
     """Arguments as one line: a JSON array is joined, quoted as a shell would need it; other text stays.
 
     Example:
-        >>> command_line(pl.Series("args", ['["-t","a b","."]', "[no list"])).to_list()
+        >>> join_arguments(pl.Series("args", ['["-t","a b","."]', "[no list"])).to_list()
         ["-t 'a b' .", '[no list']
     """
     if not words.str.starts_with("[").any():
@@ -66,7 +66,7 @@ _CONTAINER = (
 _WORD = r"^(-[^\s=]+|\S+)"
 
 
-def subcommands(lines: pl.Series) -> pl.Series:
+def find_subcommands(lines: pl.Series) -> pl.Series:
     r"""The docker subcommand of each command line.
 
     `build` also for `buildx build`, `buildx b`, `builder build` and `image build`; `docker image pull` is
@@ -82,7 +82,7 @@ def subcommands(lines: pl.Series) -> pl.Series:
 
     Example:
         >>> lines = ["docker --context x buildx build -t a .", "buildx", "--context", "image pull alpine", ""]
-        >>> subcommands(pl.Series(lines)).to_list()
+        >>> find_subcommands(pl.Series(lines)).to_list()
         ['build', 'buildx', '--context', 'pull', None]
     """
     words = pl.col("text").str.strip_chars().str.replace(_DOCKER, "")
@@ -119,7 +119,7 @@ def image_parts(references: pl.Series) -> pl.DataFrame:
     parts = text.str.extract_groups(_REFERENCE)
     return _each_once(
         references,
-        image=filled(pl.when(~bare).then(pl.coalesce(parts.struct["image"], text))),
+        image=null_if_blank(pl.when(~bare).then(pl.coalesce(parts.struct["image"], text))),
         image_tag=pl.when(~bare).then(parts.struct["tag"]),
         image_digest=pl.when(bare).then(text).otherwise(parts.struct["digest"]),
     )
@@ -132,16 +132,16 @@ def _each_once(texts: pl.Series, **columns: pl.Expr) -> pl.DataFrame:
     return frame.join(few, on="text", how="left", maintain_order="left").drop("text")
 
 
-def filled(text: pl.Expr) -> pl.Expr:
+def null_if_blank(text: pl.Expr) -> pl.Expr:
     """The text, null instead of an empty one: shells write unset variables as empty."""
     return pl.when(text != "").then(text)
 
 
-def pointer(*keys: str) -> str:
+def point_at(*keys: str) -> str:
     """A JSON pointer: unlike a JSON path it takes any key, whatever the characters in it.
 
     Example:
-        >>> pointer("Actor", "a/b")
+        >>> point_at("Actor", "a/b")
         '/Actor/a~1b'
     """
     return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in keys)

@@ -161,7 +161,7 @@ def array_lines(head: bytes) -> list[str]:
     """
     if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         return []
-    block = next(har.elements(io.BytesIO(head), 1, reduce=lambda entry: entry, per_block=100), None)
+    block = next(har.read_elements(io.BytesIO(head), 1, reduce=lambda entry: entry, per_block=100), None)
     entries = block.records["text"].to_list() if block else []
     entries = [text for text in entries if text.startswith("{")]
     if not entries or not all(map(_is_log_entry, entries)):
@@ -178,7 +178,9 @@ def array_reader(reader: Reader) -> Reader:
             records.with_columns(pl.when(pl.col("text").str.starts_with('"')).then(text).otherwise("text"))
         )
 
-    return replace(reader, format="json array", parse=parse, blocks=partial(har.elements, reduce=_payload))
+    return replace(
+        reader, format="json array", parse=parse, blocks=partial(har.read_elements, reduce=_payload)
+    )
 
 
 def assembler(envelope: Envelope | None, assemble: Assemble) -> Assemble:

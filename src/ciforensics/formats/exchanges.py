@@ -172,7 +172,7 @@ def _reject() -> pl.Expr:
     )
 
 
-def parsed(exchanges: pl.DataFrame, *, kind: str, timezone: ZoneInfo, extra: int = 0) -> Parsed:
+def parse_exchanges(exchanges: pl.DataFrame, *, kind: str, timezone: ZoneInfo, extra: int = 0) -> Parsed:
     """Exchanges to rows, and to those rejected or skipped.
 
     Args:
@@ -196,7 +196,7 @@ def parsed(exchanges: pl.DataFrame, *, kind: str, timezone: ZoneInfo, extra: int
         status = pl.col("answer").cast(pl.Int16, strict=False)
     exchanges = exchanges.with_columns(
         ts_kind=pl.lit(kind),
-        method=http.method("method"),
+        method=http.clean_method("method"),
         url=_url(exchanges),
         status=pl.when(status > 0).then(status),
         authenticated=_authenticated(exchanges),

@@ -139,7 +139,7 @@ class JsonText:
         return 0, 0, "more than one document"
 
 
-def elements(
+def read_elements(
     stream: BinaryIO,
     first: int,
     *,
@@ -158,7 +158,7 @@ def elements(
 
     Example:
         >>> import io
-        >>> blocks = elements(io.BytesIO(b'[ {"a": 1},\n{"a": 2}, {"a'), 1, reduce=lambda x: x)
+        >>> blocks = read_elements(io.BytesIO(b'[ {"a": 1},\n{"a": 2}, {"a'), 1, reduce=lambda x: x)
         >>> [(one.records["text"].to_list(), one.end, one.blank, one.provisional) for one in blocks]
         [(['{"a":1}', '{"a":2}'], 22, 6, False), (['entry 3: Unterminated string starting at'], 25, 0, True)]
     """
@@ -235,13 +235,13 @@ def _too_big() -> Unreadable:
     )
 
 
-def inflated(stream: BinaryIO, first: int, *, reduce: Callable[[Any], Any]) -> Iterator[Block]:
+def read_inflated(stream: BinaryIO, first: int, *, reduce: Callable[[Any], Any]) -> Iterator[Block]:
     """The entries of a HAR that mitmproxy packed with zlib (`.zhar`), which is read whole: one block."""
     plain = _Inflated(stream)
     inner = io.BufferedReader(plain, STEP)
     texts: list[str] = []
     provisional = False
-    for one in elements(inner, first, reduce=reduce, opening=HAR_OPENING):
+    for one in read_elements(inner, first, reduce=reduce, opening=HAR_OPENING):
         texts += one.records["text"].to_list()
         provisional |= one.provisional
         if len(texts) > MAX_ENTRIES:
@@ -254,7 +254,7 @@ def inflated(stream: BinaryIO, first: int, *, reduce: Callable[[Any], Any]) -> I
         yield block_of(texts, first=first, end=plain.seen, provisional=provisional or bool(plain.wrong))
 
 
-def har_entry(entry: Any, *, all_headers: bool) -> dict[str, Any]:
+def describe_entry(entry: Any, *, all_headers: bool) -> dict[str, Any]:
     """What is to be known of a HAR entry, in the names that our mitmproxy addon uses.
 
     Args:
@@ -263,7 +263,8 @@ def har_entry(entry: Any, *, all_headers: bool) -> dict[str, Any]:
 
     Example:
         >>> headers = [{"name": "AUTHORIZATION", "value": "basic …"}]
-        >>> row = har_entry({"request": {"headers": headers}, "response": {"status": 401}}, all_headers=True)
+        >>> entry = {"request": {"headers": headers}, "response": {"status": 401}}
+        >>> row = describe_entry(entry, all_headers=True)
         >>> row["status"], row["authenticated"], row["redacted"]
         (401, True, 1)
     """

@@ -19,13 +19,13 @@ _LIBGIT2 = r"\(libgit2 ([^)\s]+)\)"
 _ORCHESTRATION = r"\s*\bactions_orchestration_id/(\S+)"
 
 
-def method(column: str) -> pl.Expr:
+def clean_method(column: str) -> pl.Expr:
     """Methods in upper case. What is no method stays as it is: upper case would hide a token's shape."""
     plain = pl.col(column).str.contains(r"^[A-Za-z-]{1,20}$")
     return pl.when(plain).then(pl.col(column).str.to_uppercase()).otherwise(column)
 
 
-def urls(distinct: pl.Series) -> pl.DataFrame:
+def split_urls(distinct: pl.Series) -> pl.DataFrame:
     """Takes URLs apart.
 
     Args:
@@ -35,7 +35,7 @@ def urls(distinct: pl.Series) -> pl.DataFrame:
         `url`, `host`, `path`, `query`, `asked_repo` and `service`, as in `tables.REQUESTS`, in their order.
 
     Example:
-        >>> urls(pl.Series(["https://github.com/Acme/Web.git/info/refs?service=git-upload-pack"])).row(0)[1:]
+        >>> split_urls(pl.Series(["https://github.com/Acme/Web.git/info/refs?service=git-upload-pack"])).row(0)[1:]
         ('github.com', '/Acme/Web.git/info/refs', 'service=git-upload-pack', 'acme/web', 'git-upload-pack')
     """
     path, query = pl.col("path"), pl.col("query").fill_null("")
@@ -131,7 +131,7 @@ def _asked_repo(part: pl.DataFrame, service: str) -> pl.DataFrame:
     return part.with_columns(asked_repo=repo.str.to_lowercase())
 
 
-def user_agents(distinct: pl.Series) -> pl.DataFrame:
+def split_user_agents(distinct: pl.Series) -> pl.DataFrame:
     """Takes user agents apart.
 
     `git/2.0 (libgit2 0.28.0)` is libgit2, not git 2.0; a leading `v` of a version is cut off; an Actions
@@ -144,7 +144,7 @@ def user_agents(distinct: pl.Series) -> pl.DataFrame:
         `user_agent`, `client`, `client_version`, `client_tag` and `orchestration_id`, in the order given.
 
     Example:
-        >>> agents = user_agents(pl.Series(["git/v2.53.0 proactive", "git/2.0 (libgit2 0.28.0)"]))
+        >>> agents = split_user_agents(pl.Series(["git/v2.53.0 proactive", "git/2.0 (libgit2 0.28.0)"]))
         >>> agents.drop("user_agent").rows()
         [('git', '2.53.0', 'proactive', None), ('libgit2', '0.28.0', None, None)]
     """

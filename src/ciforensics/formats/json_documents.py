@@ -47,7 +47,7 @@ _AT_END = re.compile(r"\s*+\Z")
 _NEXT_DOCUMENT = re.compile(r"\n(?=[{\[])")
 
 
-def documents(stream: BinaryIO, first: int, *, facts: Facts, per_block: int = 5000) -> Iterator[Block]:
+def read_documents(stream: BinaryIO, first: int, *, facts: Facts, per_block: int = 5000) -> Iterator[Block]:
     r"""The elements of concatenated JSON documents, as blocks of records.
 
     What cannot be read is one record, up to the next line that begins a document. At the end of the file it
@@ -62,7 +62,7 @@ def documents(stream: BinaryIO, first: int, *, facts: Facts, per_block: int = 50
     Example:
         >>> import io
         >>> pages = b'{"total_count": 2, "jobs": [{"id": 1}, {"id": 2}]}{"total_count": 0, "jobs": []} {"id'
-        >>> blocks = documents(io.BytesIO(pages), 1, facts=lambda job: [job])
+        >>> blocks = read_documents(io.BytesIO(pages), 1, facts=lambda job: [job])
         >>> [(one.records["text"].to_list(), one.end, one.provisional) for one in blocks]
         [(['{"id":1}', '{"id":2}'], 81, False), (['record 3: Unterminated string starting at'], 85, True)]
     """
@@ -91,11 +91,11 @@ def documents(stream: BinaryIO, first: int, *, facts: Facts, per_block: int = 50
         yield from read_remainder(stream, source.seen - source.done, text=text, first=first, end=source.done)
 
 
-def values(data: bytes, *, at_most: int = 50) -> list[Any]:
+def read_values(data: bytes, *, at_most: int = 50) -> list[Any]:
     """The first elements of documents, as far as they are whole.
 
     Example:
-        >>> values(b'{"kind": "List", "items": [{"kind": "Pod"}, {"ki')
+        >>> read_values(b'{"kind": "List", "items": [{"kind": "Pod"}, {"ki')
         [{'kind': 'Pod'}]
     """
     source = JsonText(io.BytesIO(data))
@@ -121,7 +121,7 @@ def opens_list(data: bytes, key: str) -> bool:
     return opening is not None and re.search(rf'"{key}"\s*:\s*\[$', opening[0]) is not None
 
 
-def reader(
+def make_reader(
     head: Head,
     *,
     lists: Sequence[str],
@@ -138,16 +138,16 @@ def reader(
         facts: what to keep of an element.
         parse: records, each a fact, to rows.
     """
-    begun = values(head.data)
+    begun = read_values(head.data)
     if knows(begun) or (not begun and any(opens_list(head.data, key) for key in lists)):
-        return Reader("json", parse, blocks=partial(documents, facts=facts))
-    begun = [value for line in head.lines[:50] for value in values(line.encode())]
+        return Reader("json", parse, blocks=partial(read_documents, facts=facts))
+    begun = [value for line in head.lines[:50] for value in read_values(line.encode())]
     if knows(begun):  # in an envelope, or behind a line that is something else
         return Reader("json lines", partial(_parse_lines, facts, parse))
     return None
 
 
-def parsed(
+def parse_records(
     records: pl.DataFrame, *, table: str, columns: Sequence[str], span: tuple[str, str], timezone: ZoneInfo
 ) -> Parsed:
     """Facts to rows of a table.
@@ -179,11 +179,11 @@ def parsed(
     )
 
 
-def text(value: Any) -> str | None:
+def as_text(value: Any) -> str | None:
     """A value as text; null and the empty text are none, nor is what holds other values.
 
     Example:
-        >>> [text(value) for value in (9018059362, " CI ", "", None, {})]
+        >>> [as_text(value) for value in (9018059362, " CI ", "", None, {})]
         ['9018059362', 'CI', None, None, None]
     """
     if isinstance(value, str):
@@ -203,7 +203,7 @@ def _parse_lines(facts: Facts, parse: Callable[[pl.DataFrame], Parsed], lines: p
 
 
 def _of_line(line: str, facts: Facts) -> list[str]:
-    blocks = documents(io.BytesIO(line.encode()), 1, facts=facts)
+    blocks = read_documents(io.BytesIO(line.encode()), 1, facts=facts)
     return [fact for one in blocks for fact in one.records["text"]] or [dumps({"skip": "an empty list"})]
 
 

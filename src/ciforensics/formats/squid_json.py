@@ -113,7 +113,7 @@ def read(lines: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.Da
         .sort("line_no", maintain_order=True)
         .rename({"text": "was", "mended": "text"})
     )
-    facts = fields(given, _FIELDS, options.mapping).drop("text").rename({"was": "text"})
+    facts = read_fields(given, _FIELDS, options.mapping).drop("text").rename({"was": "text"})
     return _typed(facts, options), rest
 
 
@@ -127,7 +127,7 @@ def _holds(texts: pl.Series, *kinds: str) -> pl.Series:
     return kind.is_in(kinds).fill_null(value=False)
 
 
-def fields(
+def read_fields(
     frame: pl.DataFrame, names: Mapping[str, Iterable[str]], mapping: Mapping[str, str]
 ) -> pl.DataFrame:
     """The fields of JSON records, by any of their names, as `records.json_fields` gives them.
@@ -136,28 +136,28 @@ def fields(
 
     Example:
         >>> frame = pl.DataFrame({"text": ['{"User-Agent":"git/2.39.5"}']})
-        >>> fields(frame, {"user_agent": ["user_agent"]}, {})["user_agent"].to_list()
+        >>> read_fields(frame, {"user_agent": ["user_agent"]}, {})["user_agent"].to_list()
         ['git/2.39.5']
     """
     asked = {_SAME.get(column, column): key for column, key in mapping.items()}
     keys = _keys(frame)
     spelled: dict[str, list[str]] = {}
     for key in keys:
-        spelled.setdefault(normal(key), []).append(key)
+        spelled.setdefault(normalise(key), []).append(key)
     paths = {
         column: [f'$."{key}"' for name in several for key in spelled.get(name, ())]
         for column, several in names.items()
     }
     taken = {name for several in names.values() for name in several}
     if "metadata" in paths:
-        paths["metadata"] += _objects(frame, [key for key in keys if normal(key) not in taken])
+        paths["metadata"] += _objects(frame, [key for key in keys if normalise(key) not in taken])
     for column in asked.keys() & names.keys():
         parts = asked[column].split(".")
         paths[column] = [f'$."{asked[column]}"', "$" + "".join(f'."{part}"' for part in parts if part)]
     return records.json_fields(frame, {column: several for column, several in paths.items() if several})
 
 
-def normal(key: str) -> str:
+def normalise(key: str) -> str:
     """A key as the tables of names have it."""
     return re.sub(r"[-. ]", "_", key.lower())
 
@@ -276,7 +276,7 @@ def _said(said: pl.Series, mapping: Mapping[str, str]) -> pl.DataFrame:
             frames.append(frame.filter(read))
             left = frame.filter(~read)["said"]
     frame = pl.concat([*frames, _spelled(left, "to_json(said)::VARCHAR")])
-    metadata = fields(frame.with_columns(text="metadata"), _CI, mapping)
+    metadata = read_fields(frame.with_columns(text="metadata"), _CI, mapping)
     absent = [pl.lit(None, pl.String).alias(name) for name in _CI if name not in metadata.columns]
     eaten = pl.col("said").str.contains(_EATEN)
     once = {

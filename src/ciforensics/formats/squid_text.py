@@ -78,17 +78,17 @@ def match(records: pl.DataFrame, pattern: str) -> tuple[pl.DataFrame, pl.DataFra
     return records.hstack(groups).filter(hit), records.filter(~hit)
 
 
-def native(records: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ARG001 (as every parser)
+def read_native(records: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ARG001 (as every parser)
     """Squid's own format, `squid`: its end in ms, how long it took, and what came of it."""
     regular, rest = match(records, _NATIVE)
     facts = [regular.with_columns(_epoch())] if len(regular) else []
     if len(rest):
         freely, rest = match(rest, _NATIVE_FREELY)
         facts.append(_headers(freely.with_columns(_epoch())))
-    return together(facts, records), rest
+    return put_together(facts, records), rest
 
 
-def common(records: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.DataFrame]:
+def read_common(records: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The formats `common` and `combined`: those of a web server, with Squid's `RESULT:HIERARCHY` behind."""
     rows, rest = match(records, _COMMON)
     glued = rows["user_agent"].str.contains(rf'{_WHEN} "').fill_null(value=False)
@@ -98,13 +98,13 @@ def common(records: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, p
     return _headers(_clf(rows.with_columns(known.alias("actor")), options)), rest
 
 
-def referrer(records: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ARG001 (as every parser)
+def read_referrer(records: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.DataFrame]:  # noqa: ARG001 (as every parser)
     """The format `referrer`: time, client, where it came from, and the URL without its method."""
     rows, rest = match(records, _REFERRER)
     return rows.with_columns(_epoch()), rest
 
 
-def useragent(records: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.DataFrame]:
+def read_useragent(records: pl.DataFrame, options: ReadOptions) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The format `useragent`, which tells a program and an address but not what was asked for: no row."""
     rows, rest = match(records, _USERAGENT)
     asked = rows["user_agent"].str.contains(_REQUEST_LINE)
@@ -147,7 +147,7 @@ def _headers(rows: pl.DataFrame) -> pl.DataFrame:
     ).with_columns(user_agent=pl.coalesce(logged, decoded))
 
 
-def together(parts: Sequence[pl.DataFrame], like: pl.DataFrame) -> pl.DataFrame:
+def put_together(parts: Sequence[pl.DataFrame], like: pl.DataFrame) -> pl.DataFrame:
     """Facts of several reads in the order of their lines; with none, an empty frame shaped as `like`."""
     parts = [part for part in parts if len(part)]
     if len(parts) == 1:

@@ -26,7 +26,7 @@ import polars as pl
 from ciforensics.errors import CiforensicsError
 from ciforensics.redact import names, shapes
 from ciforensics.redact.names import SCHEME, kind_of
-from ciforensics.redact.shapes import NOTHING, TOKENS, Span, is_basic, shape
+from ciforensics.redact.shapes import NOTHING, TOKENS, Span, is_basic, tell_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -289,7 +289,7 @@ def _hide(kind: str, value: str, key: bytes) -> str | None:
     if kind == "token" and "[redacted:" not in value:
         bare = value.rstrip(")]},.;>")  # what prose and code put behind a token; none ends like this
     plain = unquote(bare) if "%" in bare else bare
-    kind = shape(plain) or kind
+    kind = tell_shape(plain) or kind
     if kind not in TOKENS:
         return f"[redacted:{kind}]"
     digest = hmac.digest(key, plain.encode("utf-8", "surrogatepass"), "sha256").hex()[:8]

@@ -51,11 +51,11 @@ _PRIVATE_KEY = re.compile(
 )
 
 
-def shape(value: str) -> str | None:
+def tell_shape(value: str) -> str | None:
     """The kind of a token that its shape gives away.
 
     Example:
-        >>> shape("ghs_" + "x" * 36), shape("hunter2")
+        >>> tell_shape("ghs_" + "x" * 36), tell_shape("hunter2")
         ('ghs', None)
     """
     if github := _GITHUB.fullmatch(value):

@@ -103,7 +103,7 @@ def pseudonymise(case: str | os.PathLike[str], out: str | os.PathLike[str], *, k
     namer.log(case.name)  # pages show what the case is called
     with store.writing(out) as copy:
         con = copy.con
-        con.execute(f"ATTACH {store.literal(str(case))} AS evidence (READ_ONLY)")
+        con.execute(f"ATTACH {store.quote(str(case))} AS evidence (READ_ONLY)")
         con.execute("BEGIN")
         for schema, table in _tables(con):
             _copy(con, namer, schema, table)

@@ -114,7 +114,7 @@ def _parse(tags: Mapping[str, tuple[str, ...]], timezone: ZoneInfo, batch: pl.Da
     nano = read.select(pl.when(pl.col("nano").str.contains(r"^[1-9]\d{17,18}$")).then("nano"))["nano"]
     read = read.with_columns(
         ts=pl.coalesce(times.parse(nano, timezone)["ts"], times.parse(read["time"], timezone)["ts"]),
-        did=docker.filled(pl.col("did")),
+        did=docker.null_if_blank(pl.col("did")),
     ).with_columns(
         reason=pl.when(pl.col("did").is_null())
         .then(pl.lit("names no action of docker's"))
@@ -142,7 +142,7 @@ def _read(batch: pl.DataFrame, tags: Mapping[str, tuple[str, ...]]) -> tuple[pl.
         },
     }
     paths = {
-        name: [docker.pointer(*path) for path in several if path[0] in present]
+        name: [docker.point_at(*path) for path in several if path[0] in present]
         for name, several in wanted.items()
     }
     fields = records.json_fields(
@@ -155,7 +155,7 @@ def _read(batch: pl.DataFrame, tags: Mapping[str, tuple[str, ...]]) -> tuple[pl.
 def _rows(read: pl.DataFrame) -> pl.DataFrame:
     detail = r"^(exec_\w+|health_status): ?((?s:.*))$"
     read = read.with_columns(
-        docker.filled(pl.col("type", "object_id", "called", "of_image", *docker.CI_KEYS)),
+        docker.null_if_blank(pl.col("type", "object_id", "called", "of_image", *docker.CI_KEYS)),
         action=pl.coalesce(pl.col("did").str.extract(detail), "did"),
         detail=pl.col("did").str.extract(detail, 2),
     ).with_columns(

@@ -156,9 +156,9 @@ def _parse(keys: Keys, shapes: Shapes, timezone: ZoneInfo, batch: pl.DataFrame) 
 
 
 def _rows(read: pl.DataFrame) -> pl.DataFrame:
-    text = {name: docker.filled(pl.col(name)) for name in _KEYS}
+    text = {name: docker.null_if_blank(pl.col(name)) for name in _KEYS}
     read = read.with_columns(
-        docker.command_line(read["command"]), docker.command_line(read["args"])
+        docker.join_arguments(read["command"]), docker.join_arguments(read["args"])
     ).with_columns(**text)
     command, args = pl.col("command"), pl.col("args")
     named = pl.coalesce("command", "subcommand")
@@ -170,7 +170,7 @@ def _rows(read: pl.DataFrame) -> pl.DataFrame:
         .then(args)
         .otherwise(named + " " + args)
     )
-    commands = docker.subcommands(read.select(line.alias("line"))["line"])
+    commands = docker.find_subcommands(read.select(line.alias("line"))["line"])
     return read.select(
         "line_no",
         pl.col("when").alias("ts"),
@@ -201,7 +201,7 @@ def _read(batch: pl.DataFrame, keys: Keys) -> tuple[pl.DataFrame, pl.DataFrame]:
     }
     reason = kinds.replace_strict(twice, default=None, return_dtype=pl.String).alias("reason")
     paths = {
-        name: [docker.pointer(key) for key in aliases if key in present] for name, aliases in keys.items()
+        name: [docker.point_at(key) for key in aliases if key in present] for name, aliases in keys.items()
     }
     fields = records.json_fields(
         batch.with_columns(reason).filter(kinds.is_not_null()),

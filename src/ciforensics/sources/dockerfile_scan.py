@@ -57,7 +57,7 @@ def _parse(timezone: ZoneInfo, batch: pl.DataFrame) -> Parsed:
     columns = tuple(SOURCE.fills["base_images"])
     read = records.json_fields(batch, {name: [f"$.{name}"] for name in (*columns, "error")})
     read = read.with_columns(
-        docker.filled(pl.col(name for name in columns if name not in ("ts", "line"))),
+        docker.null_if_blank(pl.col(name for name in columns if name not in ("ts", "line"))),
         ts=times.parse(read["ts"], timezone)["ts"],
         line=pl.col("line").cast(pl.Int64, strict=False),
     ).with_columns(

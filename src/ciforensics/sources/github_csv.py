@@ -246,7 +246,7 @@ def _requests(rows: pl.DataFrame) -> pl.DataFrame:
         "user_agent": pl.col("user_agent") if "user_agent" in given else pl.lit(None, pl.String),
     }
     if "method" in given:
-        columns["method"] = http.method("method")
+        columns["method"] = http.clean_method("method")
     if "client_ip" in given:  # of `client, proxy, proxy` the client
         columns["client_ip"] = pl.col("client_ip").str.extract(r"([^,\s]+)")
     if "authenticated" in given:

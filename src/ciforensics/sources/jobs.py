@@ -33,7 +33,7 @@ import polars as pl
 from ciforensics.contract import Head, Parsed, Reader, ReadOptions, Source
 from ciforensics.errors import Unreadable
 from ciforensics.formats import json_documents
-from ciforensics.formats.json_documents import text
+from ciforensics.formats.json_documents import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +51,7 @@ _JOB_URL = re.compile(r"/actions/(?:runs/\d+/jobs?|jobs)/\d+")
 
 def recognise(head: Head, options: ReadOptions) -> Reader | None:
     """Half of the first objects or more are jobs, workflow runs or webhook payloads; or a page is empty."""
-    reader = json_documents.reader(
+    reader = json_documents.make_reader(
         head,
         lists=("jobs", "workflow_runs"),
         knows=_are_jobs,
@@ -79,7 +79,7 @@ def _told(value: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
     keys = value.keys()
     if {"run_id", "name"} <= keys and keys & {"started_at", "runner_name", "run_url"}:
         return "job", value
-    if {"databaseId", "name", "startedAt"} <= keys and _JOB_URL.search(text(value.get("url")) or ""):
+    if {"databaseId", "name", "startedAt"} <= keys and _JOB_URL.search(as_text(value.get("url")) or ""):
         return "job", value
     if {"id", "run_number", "workflow_id"} <= keys or {"databaseId", "workflowName"} <= keys:
         return "run", value
@@ -92,7 +92,7 @@ def _facts(value: Any) -> list[dict[str, Any]]:
     if told is None:
         return [_neither(value)]
     kind, about = told
-    links = [text(about.get(key)) for key in ("run_url", "html_url", "url", "jobs_url")]
+    links = [as_text(about.get(key)) for key in ("run_url", "html_url", "url", "jobs_url")]
     places = [place for link in links if link and (place := _RUN_URL.match(link))]
     said = _full_name(about) or _full_name(value)
     fact = {
@@ -122,7 +122,7 @@ def _facts(value: Any) -> list[dict[str, Any]]:
 def _neither(value: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(value.get("action"), str) or "hook_id" in value:
         return {"skip": "another event of a webhook"}
-    message = text(value.get("message"))
+    message = as_text(value.get("message"))
     return {"wrong": f"an error of the API: {message[:200]}" if message else "no job and no workflow run"}
 
 
@@ -144,21 +144,21 @@ def _wrong(fact: Mapping[str, Any]) -> str | None:
 
 def _full_name(value: Mapping[str, Any]) -> str | None:
     repository = value.get("repository")
-    return text(repository.get("full_name")) if isinstance(repository, dict) else None
+    return as_text(repository.get("full_name")) if isinstance(repository, dict) else None
 
 
 def _first(value: Mapping[str, Any], *keys: str) -> str | None:
-    return next((said for key in keys if (said := text(value.get(key)))), None)
+    return next((said for key in keys if (said := as_text(value.get(key)))), None)
 
 
 def _time(value: Mapping[str, Any], *keys: str) -> str | None:
     """The first that is a time: Go writes the year 1 for none."""
-    said = (text(value.get(key)) for key in keys)
+    said = (as_text(value.get(key)) for key in keys)
     return next((time for time in said if time and not time.startswith("0001-")), None)
 
 
 def _parse(records: pl.DataFrame, *, timezone: ZoneInfo) -> Parsed:
-    jobs_read = json_documents.parsed(
+    jobs_read = json_documents.parse_records(
         records,
         table="jobs",
         columns=tuple(SOURCE.fills["jobs"]),

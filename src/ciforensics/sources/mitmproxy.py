@@ -56,7 +56,7 @@ CONVERTED: keys.Paths = {
         "response_bytes": "content_length",
     }.items()
 }
-"""What our addon makes of a dump, and `har.har_entry` of a HAR."""
+"""What our addon makes of a dump, and `har.describe_entry` of a HAR."""
 
 
 def _header(message: str, name: str) -> list[str]:
@@ -119,7 +119,7 @@ def _fields(records: pl.DataFrame, paths: keys.Paths) -> tuple[pl.DataFrame, int
 
 def _parse(records: pl.DataFrame, *, paths: keys.Paths, kind: str, timezone: ZoneInfo) -> Parsed:
     read, extra = _fields(records, paths)
-    return exchanges.parsed(read, kind=kind, timezone=timezone, extra=extra)
+    return exchanges.parse_exchanges(read, kind=kind, timezone=timezone, extra=extra)
 
 
 _HAR = re.compile(r'\{\s*"log"\s*:\s*\{')
@@ -135,16 +135,18 @@ def recognise(head: Head, options: ReadOptions) -> Reader | None:
     packed = head.data[:1] == b"x"
     text = (_unpacked(head.data) if packed else head.data).decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
     if _HAR.match(text) and (har.HAR_OPENING.search(text) or len(text) > 100_000):
-        entry = partial(har.har_entry, all_headers=_ALL_HEADERS.search(text) is not None)
+        entry = partial(har.describe_entry, all_headers=_ALL_HEADERS.search(text) is not None)
         if packed:
-            return Reader("zhar", converted, blocks=partial(har.inflated, reduce=entry))
-        return Reader("har", converted, blocks=partial(har.elements, reduce=entry, opening=har.HAR_OPENING))
+            return Reader("zhar", converted, blocks=partial(har.read_inflated, reduce=entry))
+        return Reader(
+            "har", converted, blocks=partial(har.read_elements, reduce=entry, opening=har.HAR_OPENING)
+        )
     if text.startswith("["):
         objects = _loaded(text[1:])
         if objects and all("startedDateTime" in value and "request" in value for value in objects):
-            entry = partial(har.har_entry, all_headers=False)
-            return Reader("har-array", converted, blocks=partial(har.elements, reduce=entry))
-        blocks = partial(har.elements, reduce=_without_bodies)
+            entry = partial(har.describe_entry, all_headers=False)
+            return Reader("har-array", converted, blocks=partial(har.read_elements, reduce=entry))
+        blocks = partial(har.read_elements, reduce=_without_bodies)
     else:
         objects = [value for line in head.lines[:SEEN] for value in _loaded(line)]
         blocks = None

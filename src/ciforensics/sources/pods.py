@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 from ciforensics.contract import Head, Reader, ReadOptions, Source
 from ciforensics.errors import Unreadable
 from ciforensics.formats import json_documents
-from ciforensics.formats.json_documents import text
+from ciforensics.formats.json_documents import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,14 +45,14 @@ _WORKFLOW_FILE = re.compile(r"^[^/\s]+/[^/\s]+/(\.github/workflows/[^@]+)@")
 def recognise(head: Head, options: ReadOptions) -> Reader | None:
     """Half of the first objects or more are Kubernetes', pods or runners among them; or a list is empty."""
     parse = partial(
-        json_documents.parsed,
+        json_documents.parse_records,
         table="pods",
         columns=tuple(SOURCE.fills["pods"]),
         span=("from_ts", "to_ts"),
         timezone=options.timezone,
     )
     lists = ("items",) if b'"apiVersion"' in head.data else ()
-    reader = json_documents.reader(head, lists=lists, knows=_are_pods, facts=_facts, parse=parse)
+    reader = json_documents.make_reader(head, lists=lists, knows=_are_pods, facts=_facts, parse=parse)
     if reader is None and options.forced and head.data.strip():
         raise Unreadable(
             "No pods: no object at the head is a Pod, an EphemeralRunner or a Runner.",
@@ -91,9 +91,9 @@ def _facts(value: Any) -> list[dict[str, Any]]:
         return [
             {"skip": f"another kind ({kind})" if re.fullmatch(r"[A-Za-z]{1,40}", kind) else "another kind"}
         ]
-    name = text(metadata.get("name"))
-    shared = {"namespace": text(metadata.get("namespace")), "pod": name}
-    deleted = text(metadata.get("deletionTimestamp")) if change == "DELETED" else None
+    name = as_text(metadata.get("name"))
+    shared = {"namespace": as_text(metadata.get("namespace")), "pod": name}
+    deleted = as_text(metadata.get("deletionTimestamp")) if change == "DELETED" else None
     facts = _pod(value, shared, deleted) if kind == "Pod" else _runner(value, shared | {"to_ts": deleted})
     return [fact | {"wrong": None if name else "no name"} for fact in facts]
 
@@ -102,7 +102,7 @@ def _pod(value: Mapping[str, Any], shared: Mapping[str, Any], deleted: str | Non
     metadata, spec, status = (_object(value, key) for key in ("metadata", "spec", "status"))
     labels = _object(metadata, "labels")
     listed = [each.get("ip") for each in _objects(status, "podIPs")]
-    addresses = dict.fromkeys(filter(None, map(text, [status.get("podIP"), *listed])))
+    addresses = dict.fromkeys(filter(None, map(as_text, [status.get("podIP"), *listed])))
     if spec.get("hostNetwork") is True:
         return [{"skip": "a pod with its node's address (hostNetwork)"}]
     if not addresses:
@@ -113,10 +113,10 @@ def _pod(value: Mapping[str, Any], shared: Mapping[str, Any], deleted: str | Non
     )
     fact = {
         **shared,
-        "from_ts": text(status.get("startTime")) or text(metadata.get("creationTimestamp")),
+        "from_ts": as_text(status.get("startTime")) or as_text(metadata.get("creationTimestamp")),
         "to_ts": _finished(status, deleted=deleted is not None) or deleted,
-        "node": text(spec.get("nodeName")),
-        "runner": text(labels.get("runner-pod")) or (shared["pod"] if is_runner else None),
+        "node": as_text(spec.get("nodeName")),
+        "runner": as_text(labels.get("runner-pod")) or (shared["pod"] if is_runner else None),
     }
     return [fact | {"client_ip": address} for address in addresses]
 
@@ -126,7 +126,7 @@ def _finished(status: Mapping[str, Any], *, deleted: bool) -> str | None:
     if status.get("phase") not in {"Succeeded", "Failed"} and not deleted:
         return None
     containers = [*_objects(status, "containerStatuses"), *_objects(status, "initContainerStatuses")]
-    ends = [text(_object(_object(each, "state"), "terminated").get("finishedAt")) for each in containers]
+    ends = [as_text(_object(_object(each, "state"), "terminated").get("finishedAt")) for each in containers]
     if deleted and None in ends:
         return None  # the last that was seen of it is from before its containers ended
     return max(filter(None, ends), default=None)  # all in one spelling: UTC, whole seconds
@@ -135,22 +135,22 @@ def _finished(status: Mapping[str, Any], *, deleted: bool) -> str | None:
 def _runner(value: Mapping[str, Any], shared: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Which job a runner of the Actions Runner Controller took."""
     metadata, status = _object(value, "metadata"), _object(value, "status")
-    ref = text(status.get("jobWorkflowRef"))
+    ref = as_text(status.get("jobWorkflowRef"))
     file = _WORKFLOW_FILE.match(ref or "")
     fact = {
         **shared,
-        "from_ts": text(metadata.get("creationTimestamp")),
-        "runner": text(status.get("runnerName")) or shared["pod"],
-        "ci_repo": text(status.get("jobRepositoryName")),
+        "from_ts": as_text(metadata.get("creationTimestamp")),
+        "runner": as_text(status.get("runnerName")) or shared["pod"],
+        "ci_repo": as_text(status.get("jobRepositoryName")),
         "workflow": file[1] if file else ref,
-        "job": text(status.get("jobDisplayName")),
-        "run_id": text(status.get("workflowRunId")),
+        "job": as_text(status.get("jobDisplayName")),
+        "run_id": as_text(status.get("workflowRunId")),
     }
     if old := _object(status, "workflow"):
-        owner, repository = text(old.get("repositoryOwner")), text(old.get("repository"))
+        owner, repository = as_text(old.get("repositoryOwner")), as_text(old.get("repository"))
         whole = f"{owner}/{repository}" if owner and repository and "/" not in repository else repository
-        named = {"ci_repo": whole, "workflow": text(old.get("name")), "job": text(old.get("job"))}
-        fact |= {**named, "run_id": text(old.get("runID"))}
+        named = {"ci_repo": whole, "workflow": as_text(old.get("name")), "job": as_text(old.get("job"))}
+        fact |= {**named, "run_id": as_text(old.get("runID"))}
     if fact["run_id"] == "0":
         fact["run_id"] = None
     if not (fact["run_id"] or fact["ci_repo"]):

@@ -49,10 +49,10 @@ if TYPE_CHECKING:
 # In this order: each takes what those before it left.
 _READS: dict[str, squid_text.Read] = {
     "json": squid_json.read,
-    "squid": squid_text.native,
-    "common": squid_text.common,
-    "referrer": squid_text.referrer,
-    "useragent": squid_text.useragent,
+    "squid": squid_text.read_native,
+    "common": squid_text.read_common,
+    "referrer": squid_text.read_referrer,
+    "useragent": squid_text.read_useragent,
     "cache.log": squid_text.cache_log,
 }
 _HEAD_LINES = 400
@@ -120,14 +120,14 @@ def _reader(name: str, head: pl.DataFrame, options: ReadOptions) -> Reader:
 
     if name == "json":
         return Reader(format="json", parse=parse, assemble=records.json_objects)
-    if name == "common" and squid_text.common(head, options)[0]["user_agent"].count():
+    if name == "common" and squid_text.read_common(head, options)[0]["user_agent"].count():
         return Reader(format="combined", parse=parse)
     return Reader(format=name, parse=parse)
 
 
 def _settle(parts: Sequence[pl.DataFrame], rest: pl.DataFrame, handed_in: int) -> Parsed:
     """Facts become rows: a CONNECT a tunnel, anything else with a URL a request, a probe neither."""
-    facts = _tidied(squid_text.together(parts, rest))
+    facts = _tidied(squid_text.put_together(parts, rest))
     told = facts.filter(pl.col("skip").is_null() & pl.col("reason").is_null())
     rows = {
         "requests": told.filter(~pl.col("tunnel")).select("line_no", *SOURCE.fills["requests"]),
@@ -164,7 +164,7 @@ def _tidied(facts: pl.DataFrame) -> pl.DataFrame:
         pl.when(_count("status", pl.Int64) > 0).then("status").cast(pl.Int16, strict=False),
         pl.col("ts_kind").fill_null("end"),
     )
-    facts = _placed(facts.with_columns(method=http.method("method")))
+    facts = _placed(facts.with_columns(method=http.clean_method("method")))
     connect = (pl.col("method") == "CONNECT").fill_null(value=False)
     nowhere = pl.col("url").is_null() & ~(connect & pl.col("host").is_not_null())
     return facts.with_columns(
