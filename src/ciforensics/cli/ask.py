@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import duckdb
 import typer
-from rich.table import Table
-from rich.text import Text
 
 import ciforensics as ci
 from ciforensics import contract, tables, views, wording
-from ciforensics.cli.console import out, show, show_table, spreadsheet_safe
+from ciforensics.cli.console import show, show_table, spreadsheet_safe
 from ciforensics.errors import CiforensicsError, suggest
 
 if TYPE_CHECKING:
@@ -106,16 +104,15 @@ def questions(
 def sources() -> None:
     """What can be read, and what it becomes: the data dictionary."""
     for log in contract.all_sources():
-        out.print(Text(log.name, style="bold"))
-        out.print(Text(log.doc.strip()), soft_wrap=True)
+        show(log.name, style="bold")
+        show(log.doc.strip(), keep="\n")
         for name, columns in log.fills.items():
             meanings = tables.TABLES[name]
             title = f"{log.name} → {name}: {meanings.meaning}"
-            table = Table(title=title, title_justify="left")
-            for heading in ("column", "type", "meaning", "in this log"):
-                table.add_column(heading, overflow="fold")
-            for column in meanings.columns:
-                if column.name in columns:
-                    table.add_row(column.name, column.type, column.comment, Text(columns[column.name]))
-            out.print(table)
-        out.print()
+            rows = [
+                (column.name, column.type, column.comment, columns[column.name])
+                for column in meanings.columns
+                if column.name in columns
+            ]
+            show_table(("column", "type", "meaning", "in this log"), rows, title=title, fold=True)
+        show("")

@@ -34,16 +34,19 @@ def say(sentence: object, *, style: str = "", keep: str = "") -> None:
     err.print(Text(visible(str(sentence), keep=keep), style=style), soft_wrap=True)
 
 
-def show_table(names: Sequence[str], rows: Iterable[Sequence[object]], *, fold: bool = False) -> None:
+def show_table(
+    names: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", fold: bool = False
+) -> None:
     """Rows as a table; on a screen that is too narrow for it, one below the other.
 
     Args:
         names: of the columns.
         rows: their values; None is an empty cell.
+        title: what it shows.
         fold: long texts are folded into the screen instead.
     """
     cells = [["" if value is None else visible(str(value)) for value in row] for row in rows]
-    table = Table()
+    table = Table(title=Text(visible(title)) if title else None, title_justify="left")
     for name in names:
         table.add_column(Text(visible(name)), no_wrap=not fold, overflow="fold")
     for row in cells:
