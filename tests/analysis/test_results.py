@@ -25,7 +25,7 @@ ASKED: dict[str, Callable[..., Any]] = {
     "measure_progress": ci.measure_progress,
 }
 SAID = {
-    "attribute": "640 requests: 19.8 % named by a shared key",
+    "attribute": "Of 640 401s, 19.8 % are named by a shared key",
     "find_links": "A key names the run of 127 of 640 401s.",
     "find_partners": "of 616 it is sure which",
     "measure_progress": "13 workflows: 6 stock; 2 golden",
@@ -66,7 +66,7 @@ def test_a_name_from_a_log_is_harmless_in_what_an_answer_says(case: Build) -> No
 
 def test_an_answer_about_nothing_says_so(case: Build) -> None:
     nothing = case(**{"wrapper.jsonl": WRAPPER})
-    assert repr(ci.attribute(nothing)) == "No request to attribute."
+    assert repr(ci.attribute(nothing)).startswith("There is no 401 to attribute.")
     assert "nothing to link" in repr(ci.find_links(nothing))
     assert "no row has a partner" in repr(ci.find_partners(nothing))
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ciforensics.analysis.attribution.candidates import RUN, Candidates, gather, with_names
+from ciforensics.analysis.attribution.candidates import Candidates, gather
 from ciforensics.analysis.attribution.em import fit_model
+from ciforensics.analysis.attribution.names import RUN, with_names
 from ciforensics.analysis.attribution.periods import follow_changes
 from ciforensics.analysis.links.basis import EXACT, Basis
 from ciforensics.analysis.links.clocks import find_offsets
@@ -60,17 +61,10 @@ class Attribution(Result):
     build_window_s: float
 
     def _said(self) -> Iterator[Sentence]:
-        if self.candidates.requests.is_empty():
-            yield say("No request to attribute.")
-            return
-        yield say(
-            "{total} requests: {exact:%} named by a shared key, {model:%} by the model, {unattributed:%} "
-            "unattributed.",
-            self.summary.with_columns(model=1 - pl.col("exact") - pl.col("unattributed")),
-        )
+        yield self.remarks[0]
         if self.summary["name"][0] is not None:
             yield say("First is {name} with {requests:,.0f}.", self.summary)
-        yield Sentence(f"The probabilities are {self.calibration.verdict}.", "sentence")
+            yield Sentence(f"The probabilities are {self.calibration.verdict}.", "sentence")
 
     @cached_property
     def requests(self) -> pl.DataFrame:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from ciforensics.analysis.attribution.candidates import RUN, workflow_name
 from ciforensics.analysis.attribution.clues import Clue
+from ciforensics.analysis.attribution.names import RUN, workflow_name
 from ciforensics.analysis.attribution.senders import Side, find_senders
 from ciforensics.analysis.links.basis import Basis
 from ciforensics.errors import CiforensicsError

@@ -16,8 +16,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ciforensics.analysis.attribution.delays import Bins
+from ciforensics.analysis.attribution.names import RUN, TASK, workflow_name
 from ciforensics.analysis.attribution.problem import Builds, Edges, Problem, Requests
-from ciforensics.analysis.links.basis import Basis
 from ciforensics.analysis.links.sightings import find_sightings, weigh_addresses
 from ciforensics.wording import Result, Sentence, say
 
@@ -31,37 +31,9 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-TASK = ("ci_repo", "workflow", "job")
-RUN = (*TASK, "run_id")
 _NAMED = 3  # members that the name of a group names
 _HOUR = 3600
 _SHORTEST = 60.0  # of an hour's seconds: a log of one second would make every rate look huge
-
-
-def workflow_name() -> pl.Expr:
-    """Repository and workflow in one text, `unattributed` where there is neither."""
-    nobody = pl.col("ci_repo").is_null() & pl.col("workflow").is_null()
-    both = pl.concat_str("ci_repo", "workflow", separator=" · ", ignore_nulls=True)
-    return pl.when(nobody).then(pl.lit(Basis.UNATTRIBUTED)).otherwise(both).alias("name")
-
-
-def with_names(rows: pl.DataFrame, builds: pl.DataFrame, *, keyed: pl.Expr) -> pl.DataFrame:
-    """The rows with a `name`: of the group that their job is in, else their repository and workflow in one.
-
-    Args:
-        rows: with `ci_repo`, `workflow` and `job`.
-        builds: with their `group`, see `Candidates`.
-        keyed: of the rows, whether a key names them: it tells apart what the model cannot.
-    """
-    groups = (
-        builds.filter(workflow_name() != Basis.UNATTRIBUTED)
-        .drop_nulls("group")
-        .select(*TASK, "group")
-        .unique()
-    )
-    rows = rows.join(groups, on=TASK, how="left", nulls_equal=True, maintain_order="left")
-    group = pl.when(~keyed).then(pl.col("group"))
-    return rows.with_columns(name=pl.coalesce(group, workflow_name())).drop("group")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from ciforensics.analysis.attribution.candidates import RUN, TASK, with_names
+from ciforensics.analysis.attribution.names import RUN, TASK, with_names
 from ciforensics.analysis.links.basis import Basis
 
 if TYPE_CHECKING:

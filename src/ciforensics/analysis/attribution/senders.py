@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from ciforensics.analysis.attribution.candidates import RUN
 from ciforensics.analysis.attribution.clues import Clue, Habits, Seen, weigh_clues
+from ciforensics.analysis.attribution.names import RUN
 from ciforensics.analysis.links.basis import Basis
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from ciforensics.analysis.attribution.candidates import TASK, with_names
+from ciforensics.analysis.attribution.names import TASK, with_names
 from ciforensics.analysis.attribution.problem import summed
 
 if TYPE_CHECKING:
