@@ -42,7 +42,7 @@ def start(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.Completed
         check=False,
         cwd=cwd,
         env={**os.environ, **env},
-        timeout=120,
+        timeout=300,
     )
 
 
