@@ -25,7 +25,7 @@ PULL = (
 )
 
 
-def event(kind: str, action: str, actor: str, **attributes: str) -> str:
+def event(kind: str, action: str, actor: str, /, **attributes: str) -> str:
     """As engine 29 writes it: no status, id or from."""
     named = {"ID": actor, "Attributes": attributes}
     times = {"scope": "local", "time": 1795489485, "timeNano": 1795489485603573981}
