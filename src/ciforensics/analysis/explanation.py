@@ -46,6 +46,9 @@ _OUTCOMES = {
     "bad_credentials": "had bad credentials",
     "unknown": "have an unknown outcome",
 }
+_ELSEWHERE = {Clue.SAME_REQUEST: "what another log saw"}
+"""What each clue that is a number for each edge says; the others have words of their own."""
+
 _MISSING = {
     Clue.ACTIVITY: "that is known to send 401s",
     Clue.URL: "that is known to ask this url",
@@ -247,11 +250,12 @@ def _weighed(first: Side, second: Side, *, outcome: str, askers: str) -> pl.Data
         Clue.OUTCOME: ending.format(f"those {_OUTCOMES[outcome]}"),
         Clue.DELAY: f"{_delay(first)}; runner-up: {_delay(second)}",
     }
-    if Clue.SAME_REQUEST in its:
-        details[Clue.SAME_REQUEST] = (
-            f"what another log saw is {_count(its[Clue.SAME_REQUEST])} times as likely as by chance, "
-            f"for the runner-up {_count(other[Clue.SAME_REQUEST])} times"
-        )
+    for clue, what in _ELSEWHERE.items():
+        if clue in its:
+            first_times, other_times = _count(its[clue]), _count(other[clue])
+            details[clue] = (
+                f"{what} is {first_times} times as likely as by chance, for the runner-up {other_times} times"
+            )
     weights = np.diff(odds, prepend=0.0).tolist()
     return _clues(*((clue, weight, details[clue]) for clue, weight in zip(its, weights, strict=True)))
 

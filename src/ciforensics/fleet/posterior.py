@@ -106,7 +106,7 @@ def _weighed(
         edges.append((request, one.builds[place], np.full(len(request), nth), delay))
     request, build, sender, delay = (np.concatenate(parts) for parts in zip(*edges, strict=True))
     outcome = np.zeros(len(request), dtype=np.int64)  # all of these senders send what was asked
-    seen = Seen(sender, outcome, bin=delay, factor=np.zeros(0))
+    seen = Seen(sender, outcome, bin=delay, factors={})
     sent = multiply(weigh_clues(_habits(senders), seen)) if senders else np.zeros(0)
     probability, intensity = share_out(sent, request, background)
     rows = pl.DataFrame(

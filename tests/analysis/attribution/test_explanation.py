@@ -9,10 +9,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 import ciforensics as ci
+from ciforensics.analysis.attribution.clues import Clue
 from ciforensics.analysis.trust import calibration
 from ciforensics.errors import CiforensicsError
 from ciforensics.show import charts
@@ -118,6 +120,21 @@ def test_the_clues_say_in_words_what_they_rest_on(case: Build) -> None:
     assert why.text.startswith(f"csv, line {line_no}: acme/web · CI ")
     assert f"What says most for it is the delay: {detail['delay']}." in why.text
     assert repr(why).startswith(why.text)
+
+
+def test_every_clue_has_words_and_what_another_log_says_of_builds_is_not_said_of_the_background(
+    attribution: ci.Attribution,
+) -> None:
+    logs = set(Clue) - {Clue.KEY, Clue.CALIBRATION, *CLUES}
+    problem = attribution.candidates.problem
+    edges = replace(problem.edges, factors={clue: np.full(len(problem.edges), 4.0) for clue in logs})
+    candidates = replace(attribution.candidates, problem=replace(problem, edges=edges))
+    tool = candidates.requests.filter(pl.col("url").str.contains("tool"))["line_no"][0]
+    why = ci.explain(replace(attribution, candidates=candidates), line_no=tool)
+    assert (why.candidate, why.runner_up) == ("acme/shop · Lint", "unattributed")
+    assert why.clues["clue"].to_list() == [clue for clue in Clue if clue in {*CLUES, *logs}]
+    assert {clue: bits(why)[clue] for clue in logs} == pytest.approx(dict.fromkeys(logs, 2.0))
+    assert why.clues.filter(pl.col("clue").is_in(logs) & ~pl.col("detail").str.contains("4 times")).is_empty()
 
 
 def test_what_only_one_workflow_asks_and_what_nobody_known_asks(attribution: ci.Attribution) -> None:

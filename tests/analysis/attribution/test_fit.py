@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ciforensics.analysis.attribution import delays
+from ciforensics.analysis.attribution.clues import Clue
 from ciforensics.analysis.attribution.em import fit_model
 from ciforensics.analysis.attribution.problem import Builds, Edges, Pairs, Problem, Requests
 from ciforensics.analysis.attribution.rates import SpikeAndSlab, shrink
@@ -53,7 +54,7 @@ def problem(
             life=np.full(len(builds), build_window_s, dtype=np.int32),
             n_tasks=max(task for _, task in builds) + 1,
         ),
-        edges=Edges(request, build, lag, factor=np.zeros(0, dtype=np.float32)),
+        edges=Edges(request, build, lag, factors={}),
         hours=np.full(24, 3600.0),
         bins=delays.Bins.up_to(build_window_s),
     )
@@ -124,7 +125,7 @@ def test_evidence_of_where_a_build_ran_moves_its_requests() -> None:
     edge = fit.posterior.edge[close]
     factor = np.ones(len(made.edges.request), dtype=np.float32)
     factor[edge] = 100
-    moved = fit_model(replace(made, edges=replace(made.edges, factor=factor)))
+    moved = fit_model(replace(made, edges=replace(made.edges, factors={Clue.SAME_REQUEST: factor})))
     assert moved.posterior.probability[moved.posterior.edge == edge] > max(
         0.9, float(fit.posterior.probability[close])
     )

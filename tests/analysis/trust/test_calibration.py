@@ -13,6 +13,7 @@ import ciforensics as ci
 from ciforensics.analysis.answer import attribute
 from ciforensics.analysis.attribution import candidates
 from ciforensics.analysis.attribution.candidates import Candidates, unpin
+from ciforensics.analysis.attribution.clues import Clue
 from ciforensics.analysis.attribution.em import fit_model
 from ciforensics.analysis.trust.calibration import Guesses, calibrate, temper
 from ciforensics.analysis.trust.checks import run_checks
@@ -88,13 +89,14 @@ def test_unpinning_some_leaves_the_edges_of_the_others(gathered: Candidates, sen
     pinned = keyed(gathered, senders, share=0.3)
     which = pinned.problem.requests.pinned & (np.arange(len(pinned.requests)) % 2 == 0)
     factor = np.arange(len(pinned.problem.edges.request), dtype=np.float32) + 2
-    edges = replace(pinned.problem.edges, factor=factor)
+    edges = replace(pinned.problem.edges, factors={Clue.SAME_REQUEST: factor})
     weighed = replace(pinned, problem=replace(pinned.problem, edges=edges))
     before, after = weighed.problem, unpin(weighed, which).problem
     other_before, other_after = ~which[before.edges.request], ~which[after.edges.request]
+    weighed_before, weighed_after = (of.edges.factors[Clue.SAME_REQUEST] for of in (before, after))
     np.testing.assert_array_equal(before.edges.build[other_before], after.edges.build[other_after])
-    np.testing.assert_array_equal(before.edges.factor[other_before], after.edges.factor[other_after])
-    assert (after.edges.factor[~other_after] == 1).all(), "what its key rests on is not known either"
+    np.testing.assert_array_equal(weighed_before[other_before], weighed_after[other_after])
+    assert (weighed_after[~other_after] == 1).all(), "what its key rests on is not known either"
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import polars as pl
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from ciforensics.analysis.attribution.clues import Clue
 from ciforensics.analysis.attribution.delays import Bins
 from ciforensics.analysis.attribution.names import RUN, TASK, workflow_name
 from ciforensics.analysis.attribution.problem import Builds, Edges, Problem, Requests
@@ -113,7 +114,9 @@ def gather(
         [build_window_s, offset_s, observer, fetches],
     ).fetchnumpy()
     edges = _edges(requests, builds, by_second)
-    edges = replace(edges, factor=weigh_addresses(con, requests, (edges.request, edges.build), told))
+    addresses = weigh_addresses(con, requests, (edges.request, edges.build), told)
+    factors = {Clue.SAME_REQUEST: addresses}
+    edges = replace(edges, factors={clue: factor for clue, factor in factors.items() if len(factor)})
     recorded = pl.DataFrame(con.sql("FROM observed_hours(p_observer := $1)", params=[observer]))
     hours, seconds = _recorded(recorded)
     hour = np.searchsorted(hours, requests["second"].fill_null(0).to_numpy() // _HOUR)
@@ -153,12 +156,13 @@ def unpin(candidates: Candidates, which: NDArray[np.bool_]) -> Candidates:
     basis = pl.when(pl.Series(~which)).then(pl.col("basis"))
     requests, before = candidates.requests.with_columns(basis.alias("basis")), candidates.problem
     edges = _edges(requests, candidates.builds, candidates.by_second)
-    if len(before.edges.factor):  # what other observers know of a request is often what its key rests on
-        factor = np.ones(len(edges), dtype=np.float32)
-        factor[~which[edges.request]] = before.edges.factor[~which[before.edges.request]]
-        edges = replace(edges, factor=factor)
+    factors = {}
+    for clue, known in before.edges.factors.items():
+        # What other logs know of a request is often what its key rests on.
+        factors[clue] = np.ones(len(edges), dtype=np.float32)
+        factors[clue][~which[edges.request]] = known[~which[before.edges.request]]
     asked = replace(before.requests, pinned=before.requests.pinned & ~which)
-    problem = replace(before, requests=asked, edges=edges)
+    problem = replace(before, requests=asked, edges=replace(edges, factors=factors))
     return replace(candidates, requests=requests, problem=problem)
 
 
@@ -247,7 +251,7 @@ def _edges(requests: pl.DataFrame, builds: pl.DataFrame, by_second: Mapping[str,
     keys = pl.concat([of_builds, of_requests])["key"].rank("dense").fill_null(0).to_numpy()
     wanted = keys[len(builds) :][request]
     fits = (wanted == 0) | (wanted == keys[: len(builds)][build])
-    edges = Edges(request, build, lag, factor=np.zeros(0, dtype=np.float32))
+    edges = Edges(request, build, lag, factors={})
     return edges if fits.all() else edges.only(fits)
 
 

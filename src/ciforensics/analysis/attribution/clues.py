@@ -64,13 +64,13 @@ class Seen:
         sender: the row of each edge's sender among the habits.
         outcome: of its request.
         bin: of its delay.
-        factor: by what other logs make it likelier; empty: 1 everywhere.
+        factors: by what other logs make it likelier, by clue; those that nothing is known of are not in it.
     """
 
     sender: NDArray[np.integer]
     outcome: NDArray[np.integer]
     bin: NDArray[np.integer]
-    factor: Floats
+    factors: Mapping[Clue, Floats]
 
 
 def weigh_clues(habits: Habits, seen: Seen) -> dict[Clue, Floats]:
@@ -80,16 +80,14 @@ def weigh_clues(habits: Habits, seen: Seen) -> dict[Clue, Floats]:
         >>> sends = {Clue.ACTIVITY: np.array([0.5, 2.0])}
         >>> habits = Habits(sends, outcomes=np.array([[1.0], [1.0]]), delays=np.array([[0.1], [0.2]]))
         >>> none = np.zeros(2, dtype=int)
-        >>> clues = weigh_clues(habits, Seen(np.array([0, 1]), outcome=none, bin=none, factor=np.zeros(0)))
+        >>> clues = weigh_clues(habits, Seen(np.array([0, 1]), outcome=none, bin=none, factors={}))
         >>> {str(clue): factor.tolist() for clue, factor in clues.items()}
         {'activity': [0.5, 2.0], 'outcome': [1.0, 1.0], 'delay': [0.1, 0.2]}
     """
     clues = {clue: of_sender[seen.sender] for clue, of_sender in habits.sends.items()}
     clues[Clue.OUTCOME] = habits.outcomes[seen.sender, seen.outcome]
     clues[Clue.DELAY] = habits.delays[seen.sender, seen.bin]
-    if len(seen.factor):
-        clues[Clue.SAME_REQUEST] = seen.factor
-    return clues
+    return clues | {clue: seen.factors[clue] for clue in Clue if clue in seen.factors}
 
 
 def multiply(clues: Mapping[Clue, Floats]) -> Floats:

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
+    from ciforensics.analysis.attribution.clues import Clue
     from ciforensics.analysis.attribution.delays import Bins
 
     Floats = NDArray[np.float64]
@@ -75,21 +78,21 @@ class Edges:
         request: of each edge.
         build: of each edge.
         lag: whole seconds from the build's start to the request.
-        factor: by what other logs make it likelier; empty: 1 everywhere.
+        factors: by what other logs make it likelier, by clue; those that nothing is known of are not in it.
     """
 
     request: NDArray[np.int32]
     build: NDArray[np.int32]
     lag: NDArray[np.int32]
-    factor: NDArray[np.float32]
+    factors: Mapping[Clue, NDArray[np.float32]]
 
     def __len__(self) -> int:
         return len(self.request)
 
     def only(self, kept: NDArray[Any] | slice) -> Edges:
         """Some of them, by a mask or by their numbers."""
-        factor = self.factor[kept] if len(self.factor) else self.factor
-        return Edges(self.request[kept], self.build[kept], self.lag[kept], factor)
+        factors = {clue: factor[kept] for clue, factor in self.factors.items()}
+        return Edges(self.request[kept], self.build[kept], self.lag[kept], factors)
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,7 +38,7 @@ def find_senders(candidates: Candidates, fit: Fit, asked: dict[str, Any]) -> pl.
             sender=np.append(task, nobody),
             outcome=np.full(len(task) + 1, asked["outcome_no"]),
             bin=np.append(problem.bins.of_second[edges.lag], 0),
-            factor=np.append(edges.factor, 1.0) if len(problem.edges.factor) else edges.factor,
+            factors={clue: np.append(factor, 1.0) for clue, factor in edges.factors.items()},
         ),
     )
     clues[Clue.ACTIVITY] /= widths.sum()  # so that a delay which is as likely as any other says nothing

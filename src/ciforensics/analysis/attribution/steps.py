@@ -81,7 +81,7 @@ def _batch(problem: Problem, pairs: Pairs, edge: Ints, number: Ints) -> Batch:
     request, pair = of_edges.request.astype(np.intp), number[pairs.of_edge[edge]]
     requests = slice(int(request[0]), int(request[-1]) + 1)
     of_pairs = slice(int(pair.min()), int(pair.max()) + 1)
-    seen = Seen(pair - of_pairs.start, problem.requests.outcome[request], pairs.bin[edge], of_edges.factor)
+    seen = Seen(pair - of_pairs.start, problem.requests.outcome[request], pairs.bin[edge], of_edges.factors)
     return Batch(requests, of_pairs, edge, request - requests.start, seen)
 
 
@@ -105,7 +105,7 @@ def gain_of(problem: Problem, pairs: Pairs, habits: Habits, *, intensity: Floats
     for begin in range(0, len(problem.edges), _SIZE):
         part = slice(begin, min(begin + _SIZE, len(problem.edges)))
         edges, pair = problem.edges.only(part), pairs.of_edge[part]
-        seen = Seen(pairs.task[pair], problem.requests.outcome[edges.request], pairs.bin[part], edges.factor)
+        seen = Seen(pairs.task[pair], problem.requests.outcome[edges.request], pairs.bin[part], edges.factors)
         times = multiply(weigh_clues(light, seen))
         times *= inverse[edges.request]
         low, high = int(pair.min()), int(pair.max()) + 1
