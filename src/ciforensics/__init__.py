@@ -8,7 +8,6 @@ ci.show_table(con.sql("FROM case_overview"))
 ci.attribute(con).workflows
 """
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -58,10 +57,6 @@ __all__ = [
     "show_findings",
     "show_table",
 ]
-
-# jsonschema, which Altair and nbformat import, wants this one, which JupyterLab brings: it builds 38 grammars
-# in two seconds of every kernel and of every report, for a format that nothing here checks (IRIs).
-sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 # On first use: SciPy and Altair take longer to import than all the rest.
 _MODULES = {

@@ -105,6 +105,20 @@ def _page(made: Path, name: str = "01-where-do-they-come-from") -> str:
     return (made / "notebooks" / f"{name}.html").read_text("utf-8")
 
 
+def test_neither_the_program_nor_a_kernel_of_a_report_builds_grammars_that_they_do_not_use(
+    case_file: Path, tmp_path: Path
+) -> None:
+    charts = "import sys, ciforensics.report, ciforensics.show.charts\nprint({'lark'} & sys.modules.keys())"
+    main = "import sys\nfrom ciforensics import cli\ntry:\n    cli.main()\nexcept SystemExit:\n    pass\n"
+    done = subprocess.run(
+        [sys.executable, "-c", main + charts, "--help"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.endswith("set()\n")
+    _write(tmp_path / "notebooks", "01-grammars", "# Are there grammars?", CASE, charts)
+    made = write_report(case_file, out=tmp_path / "out", notebooks=tmp_path / "notebooks").folder
+    assert "set()" in _page(made, "01-grammars")
+
+
 def test_the_index_has_each_question_with_its_headline_and_leads_to_its_page(made: Path) -> None:
     index = (made / "index.html").read_text("utf-8")
     assert '<a href="notebooks/01-where-do-they-come-from.html">Where do the 401s come from?</a>' in index

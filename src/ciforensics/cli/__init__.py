@@ -28,6 +28,8 @@ app.add_typer(golden.app)
 
 def main() -> None:
     """Runs the command line; an error that the user can mend is one line and exit code 1."""
+    # As in the kernels of a report, see `report.runner`: nbformat imports jsonschema too.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     try:
         app()
     except CiforensicsError as error:

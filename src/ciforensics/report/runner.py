@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     from ciforensics.report.plan import Task
 
 _AT_ONCE = 2
+# jsonschema, which Altair imports, wants a package that JupyterLab brings and that builds 38 grammars: two
+# seconds of every kernel, for a format that no notebook checks (IRIs).
+_LAUNCH = (
+    "import sys; sys.modules['rfc3987_syntax'] = None; "
+    "from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
+)
 _PAPERMILLS = {"papermill-error-cell-tag"}
 # What papermill logs of a notebook that we stop would land on stderr; who configures logging still gets it.
 logging.getLogger("papermill").addHandler(logging.NullHandler())
@@ -128,7 +134,7 @@ def _this_python(ipython: Path, sockets: Path, started: list[AsyncKernelManager]
 
     The kernel reads no IPython profile of the user's, and those that it starts are noted in `started`.
     """
-    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    argv = [sys.executable, "-c", _LAUNCH, "-f", "{connection_file}"]
     # In JupyterLab charts are drawn; a report made there holds pictures as any other.
     env = {"IPYTHONDIR": str(ipython), "JPY_SESSION_NAME": ""}
     spec = KernelSpec(argv=argv, language="python", display_name="Python 3", env=env)

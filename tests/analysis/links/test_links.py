@@ -288,12 +288,6 @@ def test_to_import_the_library_loads_neither_scipy_nor_altair() -> None:
     assert done.stdout == "set()\n"
 
 
-def test_neither_charts_nor_reports_build_grammars_that_they_do_not_use() -> None:
-    script = "import sys, ciforensics.report, ciforensics.show.charts; print({'lark'} & sys.modules.keys())"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
-
-
 @pytest.mark.parametrize("ask", [ci.find_links, ci.find_offsets, ci.attribute])
 def test_an_observer_that_the_case_does_not_have_is_refused_with_those_it_has(
     ask: Callable[..., object],
