@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from ciforensics.cli import app
 from ciforensics.report.plan import read_notebook
+from ciforensics.tables import EVIDENCE
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -32,6 +33,12 @@ def shown(slug: str) -> list[dict[str, Any]]:
 def test_its_table_is_that_of_the_migration_notebook() -> None:
     [table] = re.findall(r"```text\n(.*?)\n```", README, re.DOTALL)
     assert table in [data.get("text/plain") for data in shown("migration")]
+
+
+def test_its_table_of_logs_has_every_table_that_logs_become() -> None:
+    becomes = README.partition("| log | what it is | becomes |")[2].partition("\n\n")[0]
+    named = re.findall(r"`(\w+)`", " ".join(row.split("|")[-2] for row in becomes.splitlines() if row))
+    assert {table.name for table in EVIDENCE} == set(named), "see the README's table of logs"
 
 
 def test_its_picture_is_that_of_the_attribution_notebook() -> None:

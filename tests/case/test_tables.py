@@ -55,14 +55,16 @@ HAPPENS = [table for table in EVIDENCE if table.happens]
 @pytest.mark.parametrize("table", HAPPENS, ids=named)
 def test_what_happens_is_a_moment(con: duckdb.DuckDBPyConnection, table: Table) -> None:
     add(con, table, THEN)
-    assert con.execute("FROM moments").fetchall() == [(table.name, 1, THEN)]
+    missing = f"{table.name} is missing in views/case/moments.sql: add a SELECT with its {table.time}"
+    assert con.execute("FROM moments").fetchall() == [(table.name, 1, THEN)], missing
 
 
 @pytest.mark.parametrize("table", [table for table in EVIDENCE if table.end], ids=named)
 def test_a_span_covers_the_time_until_its_end(con: duckdb.DuckDBPyConnection, table: Table) -> None:
     add(con, table, THEN, **{str(table.end): THEN + HOUR})
     covers = "SELECT DISTINCT source FROM covered_times WHERE ? BETWEEN bucket AND bucket_end"
-    assert con.execute(covers, [THEN + HOUR / 2]).fetchall() == [(table.name,)]
+    missing = f"{table.name} is missing in views/case/covered_times.sql: add a SELECT with its {table.end}"
+    assert con.execute(covers, [THEN + HOUR / 2]).fetchall() == [(table.name,)], missing
 
 
 @pytest.mark.parametrize("table", EVIDENCE, ids=named)
@@ -74,7 +76,8 @@ def test_a_key_in_any_table_is_a_row_of_row_keys(con: duckdb.DuckDBPyConnection,
     if "client_port" in table.types:
         keys["connection"] = "client_ip:1"
     seen = con.execute(f"SELECT source, ts, {', '.join(KEYS)} FROM row_keys").fetchall()
-    assert seen == ([(table.name, THEN, *map(keys.get, KEYS))] if keys else [])
+    missing = f"views/links/row_keys.sql lacks what {table.name} has: {', '.join(keys)}"
+    assert seen == ([(table.name, THEN, *map(keys.get, KEYS))] if keys else []), missing
 
 
 def in_file(path: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 _SCHEME = r"^[A-Za-z][A-Za-z0-9+.-]*$"
-_API_PATH = r"^(?:/api/v3)?/repos/([^/]+/[^/]+)"
+API_PATH = r"^(?:/api/v3)?/repos/([^/]+/[^/]+)"
 _ARCHIVE_PATH = (
     r"^/([^/]+/[^/]+)/(?:archive|tarball|zipball|tar\.gz|zip|legacy\.tar\.gz|legacy\.zip|releases/download)/"
 )
@@ -115,7 +115,7 @@ def _asked_repo(part: pl.DataFrame, service: str) -> pl.DataFrame:
     elif service == "lfs":
         repo = path.str.splitn("/info/lfs", 2).struct[0].str.strip_prefix("/").str.strip_suffix(".git")
     elif service == "api":
-        repo = path.str.extract(_API_PATH)
+        repo = path.str.extract(API_PATH)
     else:
         archive = pl.col("host").str.starts_with("codeload.") | path.str.contains(_ARCHIVE_PATH)
         registry = pl.col("host").str.contains(_REGISTRY_HOST) | path.str.contains(r"^/v2(?:/|$)")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ciforensics.formats.docker import CI_KEYS
 from ciforensics.schema import Kind
 from ciforensics.share.naming import Namer
-from ciforensics.share.own import words
+from ciforensics.share.own import terms, words
 from ciforensics.tables import STORED
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def _kind(kind: str) -> Renaming:
 
 def _term(namer: Namer, text: str) -> str:
     """A word of ours, e.g. a source or why a record was rejected; what a log put into it is renamed."""
+    if text.casefold() in terms():  # git.clone is no host
+        return text
     return namer.text(text, words=words())
 
 
@@ -65,6 +67,7 @@ _NAMES: Mapping[Kind, Renaming] = {
     Kind.NODE: _kind("node"),
     Kind.USER: Namer.user,
     Kind.REQUEST: _kind("request"),
+    Kind.TOKEN: _kind("token"),
 }
 _RULES: Mapping[Kind, Rule] = {
     **{kind: Rule(rename) for kind, rename in _NAMES.items()},

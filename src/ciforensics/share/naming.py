@@ -28,7 +28,7 @@ Renaming: TypeAlias = "Callable[[Namer, str], str]"
 
 _ALPHABET = "0123456789bcdfghjkmnpqrstvwxyz"  # no vowels: no words
 _SHORT, _LONG = 6, 10
-_MANY = ("name", "runner", "run", "request", "orchestration", "log")
+_MANY = ("name", "runner", "run", "request", "token", "orchestration", "log")
 """Kinds that a case can have a hundred thousand of, and so need the long pseudonyms."""
 
 _FOLDED = ("org", "repo", "host", "name")
