@@ -44,7 +44,17 @@ RUN_ID = Column("run_id", Kind.RUN, "the workflow run's number", "cicd.pipeline.
 RUN_ATTEMPT = Column("run_attempt", Kind.NUMBER, "attempt of the run, from 1: a re-run keeps its run_id")
 RUNNER = Column("runner", Kind.RUNNER, "runner name; on ARC the pod's name", "cicd.worker.name")
 ORCHESTRATION = Column("orchestration_id", Kind.ORCHESTRATION, "ACTIONS_ORCHESTRATION_ID: one job of one run")
+METHOD = Column("method", Kind.TERM, "HTTP method, upper case", "http.request.method")
+PATH = Column("path", Kind.URL, "path of the URL", "url.path")
+QUERY = Column("query", Kind.URL, "what follows the ? of the URL", "url.query")
+ASKED_REPO = Column(
+    "asked_repo", Kind.REPO, "owner/name of what was asked for, lower case: not of who asked, see ci_repo"
+)
 STATUS = Column("status", Kind.CODE, "HTTP status of the answer", "http.response.status_code")
+USER_AGENT = Column("user_agent", Kind.USER_AGENT, "User-Agent header, secrets out", "user_agent.original")
+REQUEST_ID = Column("request_id", Kind.REQUEST, "the server's id of the request")
+ACTOR = Column("actor", Kind.USER, "user or app the server took the request for", "user.name")
+ACTION = Column("action", Kind.TERM, "what happened, e.g. pull, create, die; of GitHub e.g. git.clone")
 
 IMAGE = (
     Column(
@@ -62,7 +72,7 @@ REQUESTS = Table(
     "one HTTP request as one observer saw it",
     (
         *OBSERVED,
-        Column("method", Kind.TERM, "HTTP method, upper case", "http.request.method"),
+        METHOD,
         Column("url", Kind.URL, "the whole URL, secrets out", "url.full"),
         Column(
             "host",
@@ -70,18 +80,16 @@ REQUESTS = Table(
             "host of the URL, lower case, port kept if not the scheme's own",
             "server.address",
         ),
-        Column("path", Kind.URL, "path of the URL", "url.path"),
-        Column("query", Kind.URL, "what follows the ? of the URL", "url.query"),
-        Column(
-            "asked_repo", Kind.REPO, "owner/name in the URL, lower case: what was asked for, not who asked"
-        ),
+        PATH,
+        QUERY,
+        ASKED_REPO,
         Column(
             "service",
             Kind.TERM,
             "git-upload-pack, git-receive-pack, lfs, api, archive, registry or other, from the URL",
         ),
         STATUS,
-        Column("user_agent", Kind.USER_AGENT, "User-Agent header, secrets out", "user_agent.original"),
+        USER_AGENT,
         Column("client", Kind.TEXT, "program in the user agent, lower case, e.g. git", "user_agent.name"),
         Column("client_version", Kind.TEXT, "its version, a leading v cut off", "user_agent.version"),
         Column("client_tag", Kind.TEXT, "what follows the version, e.g. proactive"),
@@ -91,8 +99,8 @@ REQUESTS = Table(
         DURATION,
         CLIENT_IP,
         Column("client_port", Kind.NUMBER, "port that sent it: with client_ip one connection", "client.port"),
-        Column("request_id", Kind.REQUEST, "the server's id of the request"),
-        Column("actor", Kind.USER, "user or app the server took the request for", "user.name"),
+        REQUEST_ID,
+        ACTOR,
         ORCHESTRATION,
     ),
     time="ts",
@@ -160,7 +168,7 @@ DOCKER_EVENTS = Table(
         *PLACE,
         TS,
         Column("type", Kind.TERM, "container, image, network, volume, builder, daemon, …"),
-        Column("action", Kind.TERM, "what happened, e.g. pull, create, die, exec_create"),
+        ACTION,
         Column("object_id", Kind.TEXT, "id of what it happened to; for a pull the reference"),
         Column("name", Kind.TEXT, "container, network or volume name", "container.name"),
         *IMAGE,
@@ -239,6 +247,35 @@ BASE_IMAGES = Table(
     ),
     time="ts",
     lasting=True,
+)
+
+AUDIT_EVENTS = Table(
+    "audit_events",
+    "one git operation or API request in GitHub's audit log, however often it was delivered",
+    (
+        *PLACE,
+        TS,
+        ACTION,
+        ACTOR,
+        ASKED_REPO,
+        Column("public_repo", Kind.FLAG, "whether that repository was public then"),
+        Column("transport", Kind.TERM, "http or ssh, of git", "network.protocol.name"),
+        METHOD,
+        PATH,
+        QUERY,
+        Column("route", Kind.URL, "the path with {names} for its variable parts", "http.route"),
+        STATUS,
+        Column("rate_limit_remaining", Kind.NUMBER, "requests left to that caller in its hour"),
+        USER_AGENT,
+        ORCHESTRATION,
+        Column("hashed_token", Kind.TOKEN, "GitHub's hash of the token: the same token, the same hash"),
+        Column("programmatic_access_type", Kind.TERM, "what kind of token it was"),
+        CLIENT_IP,
+        REQUEST_ID,
+        Column("document_id", Kind.REQUEST, "GitHub's id of the event", "log.record.uid"),
+    ),
+    time="ts",
+    identity="document_id",
 )
 
 FILES = Table(
@@ -348,7 +385,7 @@ TWINS = Table(
     ),
 )
 
-EVIDENCE = (REQUESTS, TUNNELS, INVOCATIONS, DOCKER_EVENTS, JOBS, PODS, BASE_IMAGES)
+EVIDENCE = (REQUESTS, TUNNELS, INVOCATIONS, DOCKER_EVENTS, JOBS, PODS, BASE_IMAGES, AUDIT_EVENTS)
 TABLES = {table.name: table for table in (*EVIDENCE, FILES, REJECTED, SKIPPED)}
 STORED = (*TABLES.values(), PROGRESS, SEGMENTS, TWINS)
 """All that a case is created with; what begins with `store` is for the ingest alone."""

@@ -11,4 +11,6 @@ SELECT source, file_id, ts FROM docker_events WHERE ts IS NOT NULL
 UNION ALL
 SELECT source, file_id, started_at FROM jobs WHERE started_at IS NOT NULL
 UNION ALL
-SELECT source, file_id, from_ts FROM pods WHERE from_ts IS NOT NULL;
+SELECT source, file_id, from_ts FROM pods WHERE from_ts IS NOT NULL
+UNION ALL
+SELECT source, file_id, ts FROM audit_events WHERE ts IS NOT NULL;

@@ -26,4 +26,8 @@ SELECT source, file_id, line_no, started_at, NULL, run_id, runner, NULL, NULL, N
 FROM jobs
 UNION ALL
 SELECT source, file_id, line_no, from_ts, NULL, run_id, coalesce(runner, pod), client_ip, NULL, NULL
-FROM pods;
+FROM pods
+UNION ALL
+SELECT source, file_id, line_no, ts, regexp_replace(lower(orchestration_id), '[^a-z0-9_.-]', '_', 'g'), NULL,
+    NULL, client_ip, NULL, request_id
+FROM audit_events;
