@@ -109,7 +109,7 @@ def _is_current(con: duckdb.DuckDBPyConnection, path: Path) -> bool:
 
 def _made_of() -> str:
     """A hash of all that `refresh` puts into a case: an edited view makes it another."""
-    texts = [*views.texts(), *map(repr, STORED)]
+    texts = [*views.texts(), *map(repr, STORED), *(table.view or "" for table in STORED)]
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
