@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 from pathlib import Path
@@ -55,6 +56,22 @@ def test_renumbered_they_still_lead_to_one_another(tmp_path: Path) -> None:
     traffic = (made.folder / "notebooks" / f"{pages['traffic']}.html").read_text("utf-8")
     assert f'<a href="{pages["case"]}.html">What is in this case?</a>' in traffic
     assert {each.notebook for each in made.run.findings} == {"traffic", "docker", "case"}
+
+
+def test_their_code_only_tells_what_the_library_does() -> None:
+    nodes = [
+        (task.slug, node)
+        for task in TASKS
+        for cell in task.notebook.cells
+        if cell.cell_type == "code"
+        for node in ast.walk(ast.parse(cell.source))
+    ]
+    own = ast.FunctionDef | ast.ClassDef | ast.Try
+    assert [(slug, type(node).__name__) for slug, node in nodes if isinstance(node, own)] == []
+    assert [slug for slug, node in nodes if isinstance(node, ast.Name) and node.id == "print"] == []
+    texts = [(slug, node.value) for slug, node in nodes if isinstance(node, ast.Constant)]
+    lines = [(slug, len(str(text).strip().splitlines()), text) for slug, text in texts]
+    assert [(slug, text) for slug, count, text in lines if count > 10] == [], "SQL over ten lines"
 
 
 def test_their_code_fits_a_page() -> None:

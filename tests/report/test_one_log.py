@@ -55,4 +55,4 @@ def test_one_log_gives_a_whole_report_that_says_what_is_missing(
         assert "nan" not in page.headline.split(), page.headline
         shown = "\n".join(output.text for cell in page.cells for output in cell.outputs)
         for slug, missing in lacking:
-            assert page.slug != slug or missing in shown
+            assert page.slug != slug or missing in shown, f"{slug} does not show what answerable says of it"

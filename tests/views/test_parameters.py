@@ -58,7 +58,9 @@ def test_a_notebook_has_the_types_and_defaults_of_its_parameters(notebook: Path)
     for line in ast.parse("".join(cell["source"])).body:
         assert isinstance(line, ast.AnnAssign)
         assert line.value is not None
-        each = views.parameters()[ast.unparse(line.target)]
+        name = ast.unparse(line.target)
+        assert name in views.parameters(), "not in views/parameters.toml"
+        each = views.parameters()[name]
         assert ast.unparse(line.annotation) == PYTHON_TYPES[each.type]
         assert ast.literal_eval(line.value) == ("" if each.default is None else each.default)
 

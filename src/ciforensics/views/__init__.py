@@ -21,6 +21,7 @@ from graphlib import TopologicalSorter
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from ciforensics.errors import CiforensicsError
 from ciforensics.tables import TABLES
 
 if TYPE_CHECKING:
@@ -133,9 +134,19 @@ class Question:
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """What can be chosen: the arguments that have a default."""
+        """What can be chosen: the arguments that have a default.
+
+        Raises:
+            CiforensicsError: `parameters.toml` does not say what one of them means.
+        """
         given = self.arguments if self.kind == "MACRO TABLE" else ()
-        return tuple(parameters()[name.removeprefix("p_")] for name in given)
+        names = [name.removeprefix("p_") for name in given]
+        if unknown := [name for name in names if name not in parameters()]:
+            raise CiforensicsError(
+                f"views/parameters.toml lacks {', '.join(unknown)}, which {self.name}.sql takes.",
+                hint="add its type, meaning, unit and default, or take a name that is there.",
+            )
+        return tuple(parameters()[name] for name in names)
 
     @property
     def sql(self) -> str:
