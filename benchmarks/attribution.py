@@ -35,7 +35,7 @@ from ciforensics.analysis.trust import expected
 from ciforensics.fleet import logs
 from ciforensics.fleet.random_fleet import random_parameters
 from ciforensics.fleet.run import simulate
-from ciforensics.fleet.score import Score, Truth, read_attribution, read_truth, score
+from ciforensics.fleet.score import Score, Truth, read_attribution, read_truth, score_requests
 from ciforensics.fleet.truth import CSV, truth_files
 from ciforensics.show.charts import drawing
 
@@ -196,13 +196,13 @@ def attributed(case: Path, file: str) -> tuple[pl.DataFrame, float, float]:
 def measured(case: Path, truth: Truth) -> Measured:
     """Everything that is known of one case."""
     answer, seconds, megabytes = attributed(case, truth.file)
-    answers = {OURS: score(truth.requests, answer)}
+    answers = {OURS: score_requests(truth.requests, answer)}
     for name, with_outcome in ((BEST, False), (OUTCOME, True)):
         if best := truth.best(with_outcome=with_outcome):
             answers[name] = best
     with ci.connect(case) as con:
         for name, query in BASELINES.items():
-            answers[name] = score(truth.requests, pl.DataFrame(con.sql(query)))
+            answers[name] = score_requests(truth.requests, pl.DataFrame(con.sql(query)))
         ((candidates,),) = con.execute(CANDIDATES).fetchall()
     return Measured(truth.requests.height, candidates, seconds, megabytes, answers)
 
@@ -306,7 +306,7 @@ def expectations() -> pl.DataFrame:
                 truth,
             ):
                 with ci.connect(case) as con:
-                    ours.append(score(truth.requests, ci.attribute(con).requests))
+                    ours.append(score_requests(truth.requests, ci.attribute(con).requests))
                 best.append(truth.best(with_outcome=True))
         rows.append(
             {

@@ -12,8 +12,8 @@ import pytest
 
 import ciforensics as ci
 from ciforensics.errors import CiforensicsError
-from ciforensics.fleet.posterior import posterior
-from ciforensics.fleet.score import read_attribution, read_truth, score
+from ciforensics.fleet.posterior import find_posterior
+from ciforensics.fleet.score import read_attribution, read_truth, score_requests
 from program import run
 
 # Who sent the 401s on lines 2, 3, 4 and 7: two runs of one workflow, another workflow, and nobody known.
@@ -53,7 +53,7 @@ def write(folder: Path, rows: pl.DataFrame, **columns: Any) -> Path:
 
 
 def test_the_runs_of_a_workflow_are_summed_and_nobody_is_an_answer() -> None:
-    scored = score(TRUTH, ANSWER)
+    scored = score_requests(TRUTH, ANSWER)
     assert scored.requests == 4
     assert scored.top1 == 3 / 4, "lines 2, 3 and 7"
     assert scored.run_accuracy == 2 / 4, "lines 3 and 7"
@@ -65,34 +65,34 @@ def test_the_runs_of_a_workflow_are_summed_and_nobody_is_an_answer() -> None:
 
 def test_only_rows_called_exact_count_as_pinned() -> None:
     basis = pl.when(pl.col("line_no").is_in([3, 4])).then(pl.lit("address")).otherwise(pl.lit("model"))
-    scored = score(TRUTH, ANSWER.with_columns(basis=basis))
+    scored = score_requests(TRUTH, ANSWER.with_columns(basis=basis))
     assert scored.exact == 2
     assert scored.exact_accuracy == 0.5
-    assert score(TRUTH, ANSWER).exact_accuracy is None
+    assert score_requests(TRUTH, ANSWER).exact_accuracy is None
 
 
 def test_equal_parts_of_ten_hold_the_calibration() -> None:
     truth = pl.DataFrame({"line_no": range(100), "ci_repo": "acme/web", "workflow": "CI", "run_id": "1"})
     sure = truth.with_columns(probability=pl.lit(0.9))
     unsure = truth.with_columns(pl.lit(None, pl.String).alias("ci_repo"), probability=pl.lit(0.1))
-    scored = score(truth, pl.concat([sure, unsure]))
+    scored = score_requests(truth, pl.concat([sure, unsure]))
     assert scored.top1 == 1.0
     assert scored.ece == pytest.approx(0.1)
 
 
 def test_a_401_that_the_attribution_lacks_is_an_error() -> None:
     with pytest.raises(CiforensicsError, match=r"lacks 1 of the truth's 4 401s, the first on line 4\.\nHint"):
-        score(TRUTH, ANSWER.filter(pl.col("line_no") != 4))
+        score_requests(TRUTH, ANSWER.filter(pl.col("line_no") != 4))
 
 
 def test_a_line_that_is_no_401_is_an_error() -> None:
     with pytest.raises(CiforensicsError, match="names 1 lines that are no 401 of the truth, the first is 2"):
-        score(TRUTH.filter(pl.col("line_no") != 2), ANSWER)
+        score_requests(TRUTH.filter(pl.col("line_no") != 2), ANSWER)
 
 
 def test_probabilities_that_do_not_sum_to_1_are_an_error() -> None:
     with pytest.raises(CiforensicsError, match=r"on line 7 they sum to 0\.800"):
-        score(TRUTH, ANSWER.filter((pl.col("line_no") != 7) | pl.col("ci_repo").is_null()))
+        score_requests(TRUTH, ANSWER.filter((pl.col("line_no") != 7) | pl.col("ci_repo").is_null()))
 
 
 def lone(**changes: Any) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def weighed(
         }
     )
     request = pl.DataFrame({"line_no": 2, "outcome": outcome, "asked": 0, "second": second})
-    rows = posterior(parameters, builds, request, with_outcome=bool(outcome))
+    rows = find_posterior(parameters, builds, request, with_outcome=bool(outcome))
     assert rows["probability"].sum() == pytest.approx(1)
     return dict(rows.select("run_id", "probability").iter_rows())
 
@@ -241,8 +241,8 @@ def test_an_attribution_of_two_exports_is_scored_on_the_one_that_the_truth_is_ab
     both = [pl.read_parquet(other), pl.read_parquet(write(tmp_path, ANSWER, path="a/github-support.csv"))]
     proxy = both[1].with_columns(source=pl.lit("mitmproxy"))
     pl.concat([*both, proxy]).write_csv(tmp_path / "both.csv")
-    scored = score(TRUTH, read_attribution(tmp_path / "both.csv", file="github-support.csv"))
-    assert asdict(scored) == pytest.approx(asdict(score(TRUTH, ANSWER)))
+    scored = score_requests(TRUTH, read_attribution(tmp_path / "both.csv", file="github-support.csv"))
+    assert asdict(scored) == pytest.approx(asdict(score_requests(TRUTH, ANSWER)))
 
 
 def test_the_truth_of_a_capture_counts_rows_from_0_and_jobs_by_number(tmp_path: Path) -> None:

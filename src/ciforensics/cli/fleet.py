@@ -79,11 +79,11 @@ def score_attribution(
     The best is the posterior under the fleet's true parameters. Where no build with a wrapper sent a 401, to
     attribute it to nobody is right.
     """
-    from ciforensics.fleet.score import read_attribution, read_truth, score  # noqa: PLC0415 (numpy)
+    from ciforensics.fleet.score import read_attribution, read_truth, score_requests  # noqa: PLC0415 (numpy)
 
     told = read_truth(truth)
     scores = {
-        "attribution": score(told.requests, read_attribution(attribution, file=told.file)),
+        "attribution": score_requests(told.requests, read_attribution(attribution, file=told.file)),
         "true parameters": told.best(with_outcome=False),
         "true parameters, outcome": told.best(with_outcome=True),
     }

@@ -31,7 +31,7 @@ CHUNK = 4_096
 """Requests that are weighed at once: with 266 candidates each, a million pairs."""
 
 
-def posterior(
+def find_posterior(
     parameters: dict[str, Any], builds: pl.DataFrame, requests: pl.DataFrame, *, with_outcome: bool
 ) -> pl.DataFrame:
     """The posterior under a made-up fleet's true parameters.

@@ -10,7 +10,7 @@ import polars as pl
 
 from ciforensics.analysis.links.basis import EXACT
 from ciforensics.errors import CiforensicsError
-from ciforensics.fleet.posterior import posterior
+from ciforensics.fleet.posterior import find_posterior
 from ciforensics.fleet.truth import CSV
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Score:
     exact_accuracy: float | None
 
 
-def score(truth: pl.DataFrame, attribution: pl.DataFrame) -> Score:
+def score_requests(truth: pl.DataFrame, attribution: pl.DataFrame) -> Score:
     """Measures an attribution.
 
     Args:
@@ -68,7 +68,7 @@ def score(truth: pl.DataFrame, attribution: pl.DataFrame) -> Score:
 
     Example:
         >>> truth = pl.DataFrame({"line_no": 2, "ci_repo": "acme/web", "workflow": "CI", "run_id": "7"})
-        >>> score(truth, truth.with_columns(probability=1.0)).top1
+        >>> score_requests(truth, truth.with_columns(probability=1.0)).top1
         1.0
     """
     _check(truth, attribution)
@@ -173,8 +173,8 @@ class Truth:
         """The score of the posterior under the true parameters, where they are known."""
         if self.parameters is None or self.builds is None:
             return None
-        best = posterior(self.parameters, self.builds, self.requests, with_outcome=with_outcome)
-        return score(self.requests, best)
+        best = find_posterior(self.parameters, self.builds, self.requests, with_outcome=with_outcome)
+        return score_requests(self.requests, best)
 
 
 def read_truth(path: Path) -> Truth:

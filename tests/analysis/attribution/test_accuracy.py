@@ -9,7 +9,7 @@ import pytest
 import ciforensics as ci
 from ciforensics.fleet.random_fleet import random_parameters
 from ciforensics.fleet.run import simulate
-from ciforensics.fleet.score import Score, Truth, read_attribution, read_truth, score
+from ciforensics.fleet.score import Score, Truth, read_attribution, read_truth, score_requests
 from ciforensics.fleet.truth import evidence_files, truth_files
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def measured(folder: Path, *files: str, **parameters: Any) -> tuple[Score, Truth
     with ci.connect(folder / "case.duckdb") as con:
         ci.attribute(con).requests.write_parquet(folder / "found.parquet")
     truth = read_truth(folder / "truth")
-    return score(truth.requests, read_attribution(folder / "found.parquet", file=truth.file)), truth
+    return score_requests(truth.requests, read_attribution(folder / "found.parquet", file=truth.file)), truth
 
 
 @pytest.mark.parametrize(
