@@ -18,7 +18,7 @@ from ciforensics.errors import CiforensicsError
 from ciforensics.shipped import __version__
 from ciforensics.show.catalogue import questions
 from ciforensics.show.findings import say_finding, show_findings
-from ciforensics.show.tables import keep_repos
+from ciforensics.show.repos import keep_repos
 from ciforensics.wording import say, say_headline
 from ciforensics.wording.tables import show_table
 

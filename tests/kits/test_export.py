@@ -24,10 +24,10 @@ from ciforensics.kits.kinds import (
     Flag,
     Host,
     ImageReference,
-    Kind,
     Label,
     Port,
     Quantity,
+    SettingKind,
     Text,
     choice,
 )
@@ -70,9 +70,9 @@ def takes(kind: Any, text: str) -> bool:
     return True
 
 
-def expects(kind: Any) -> Kind:
+def expects(kind: Any) -> SettingKind:
     """What such a type says of itself."""
-    expected: Kind = get_args(kind)[1]
+    expected: SettingKind = get_args(kind)[1]
     return expected
 
 

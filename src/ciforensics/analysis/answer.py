@@ -272,7 +272,7 @@ def attribute(
         observer: whose requests are counted, e.g. `mitmproxy`; GitHub's own log if the case has it.
         fetches: git fetches that got no 401 are attributed too, as golden images send them. They come with
             the outcome `answered`, and every number that counts 401s then counts them as well. What workflows
-            send may change then, see `progress_periods`.
+            send may change then, see `attribution.periods`.
 
     Returns:
         The candidates, by request and by workflow.

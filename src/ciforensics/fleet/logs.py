@@ -139,9 +139,10 @@ def docker_wrapper(fleet: Fleet, from_hour: float = 0.0, to_hour: float = float(
 
 def _plain_line(fleet: Fleet, one: Invocation) -> str:
     """As `echo` under dash writes it: only the first word of the command, and nothing escaped."""
-    flow = one.build.workflow
+    workflow = one.build.workflow
     return (
-        f'{{"ts":"{_z(fleet, one.at)}","repo":"{flow.repo}","workflow":"{flow.name}","job":"{flow.job}",'
+        f'{{"ts":"{_z(fleet, one.at)}","repo":"{workflow.repo}",'
+        f'"workflow":"{workflow.name}","job":"{workflow.job}",'
         f'"run_id":"{one.build.run_id}","cmd":"{one.argv[0]}"}}'
     )
 
@@ -195,16 +196,16 @@ def jobs(fleet: Fleet, pools: Collection[str] | None = None) -> list[str]:
 
 
 def _api_job(fleet: Fleet, build: Build) -> dict[str, Any]:
-    flow, run = build.workflow, int(build.run_id)
-    base = f"https://api.github.com/repos/{flow.repo}/actions"
+    workflow, run = build.workflow, int(build.run_id)
+    base = f"https://api.github.com/repos/{workflow.repo}/actions"
     return {
         "id": 2 * run + 1,
         "run_id": run,
         "run_attempt": 1,
         "run_url": f"{base}/runs/{run}",
         "url": f"{base}/jobs/{2 * run + 1}",
-        "workflow_name": flow.name,
-        "name": flow.job,
+        "workflow_name": workflow.name,
+        "name": workflow.job,
         "head_branch": "main",
         "status": "completed",
         "conclusion": "success" if build.pulled else "failure",
@@ -252,8 +253,8 @@ def _listed(build: Build, pools: Collection[str] | None) -> bool:
 
 
 def _job(build: Build) -> dict[str, str]:
-    flow = build.workflow
-    return {"repo": flow.repo, "workflow": flow.name, "job": flow.job, "run_id": build.run_id}
+    workflow = build.workflow
+    return {"repo": workflow.repo, "workflow": workflow.name, "job": workflow.job, "run_id": build.run_id}
 
 
 def at_forge(fleet: Fleet, request: Request) -> float:

@@ -75,9 +75,9 @@ def score_requests(truth: pl.DataFrame, attribution: pl.DataFrame) -> Score:
     by_workflow = _summed(attribution, "workflow")
     top = _judged(by_workflow, truth, "workflow")
     runs = _judged(_summed(attribution, "run_id"), truth, "run_id")
-    pinned = runs.clear()
+    keyed = runs.clear()
     if "basis" in attribution.columns:
-        pinned = runs.join(
+        keyed = runs.join(
             _likeliest(attribution).filter(pl.col("basis").is_in(EXACT)), on="line_no", how="semi"
         )
     return Score(
@@ -86,8 +86,8 @@ def score_requests(truth: pl.DataFrame, attribution: pl.DataFrame) -> Score:
         share_error=_share_error(truth, by_workflow),
         ece=_ece(top),
         run_accuracy=_mean(runs["right"]),
-        exact=pinned.height,
-        exact_accuracy=_mean(pinned["right"]) if pinned.height else None,
+        exact=keyed.height,
+        exact_accuracy=_mean(keyed["right"]) if keyed.height else None,
     )
 
 

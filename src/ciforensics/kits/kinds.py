@@ -17,7 +17,7 @@ UNFIT = "unfit"
 
 
 @dataclass(frozen=True)
-class Kind:
+class SettingKind:
     """What text is taken, and what becomes of it; stands in an `Annotated` type.
 
     Attributes:
@@ -41,7 +41,7 @@ class Kind:
         raise PydanticCustomError(UNFIT, "not {meaning}", {"meaning": self.meaning, "example": self.example})
 
 
-def text_like(meaning: str, example: str, pattern: str) -> Kind:
+def text_like(meaning: str, example: str, pattern: str) -> SettingKind:
     """Text that a regular expression matches as a whole.
 
     Example:
@@ -55,10 +55,10 @@ def text_like(meaning: str, example: str, pattern: str) -> Kind:
             raise ValueError(text)
         return text
 
-    return Kind(meaning, example, read)
+    return SettingKind(meaning, example, read)
 
 
-def choice(*values: str) -> Kind:
+def choice(*values: str) -> SettingKind:
     """One of a few words.
 
     Example:
@@ -68,7 +68,7 @@ def choice(*values: str) -> Kind:
     return text_like(f"one of {', '.join(values)}", values[0], "|".join(map(re.escape, values)))
 
 
-def whole_number(least: int, most: int) -> Kind:
+def whole_number(least: int, most: int) -> SettingKind:
     """A whole number in a range, both ends included.
 
     Example:
@@ -81,7 +81,7 @@ def whole_number(least: int, most: int) -> Kind:
             raise ValueError(text)
         return int(text)
 
-    return Kind(f"a whole number from {least} to {most}", str(least), read)
+    return SettingKind(f"a whole number from {least} to {most}", str(least), read)
 
 
 _YES_OR_NO = choice("yes", "no").read
@@ -94,7 +94,7 @@ _QUANTITY = "a quantity of Kubernetes: a number, then nothing, m, Ki, Mi or Gi"
 AbsolutePath = Annotated[
     str, text_like("an absolute path without . and .. in it", "/usr/bin/docker.original", _PATH)
 ]
-Flag = Annotated[bool, Kind("yes or no", "no", lambda text: _YES_OR_NO(text) == "yes")]
+Flag = Annotated[bool, SettingKind("yes or no", "no", lambda text: _YES_OR_NO(text) == "yes")]
 Host = Annotated[
     str,
     text_like("a host name or an address", "mirror.example.com", rf"{_DNS}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]+"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ciforensics.errors import CiforensicsError
-from ciforensics.kits.kinds import Kind
+from ciforensics.kits.kinds import SettingKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,10 +45,10 @@ def key(meaning: str, default: Any = ..., *, only: Only | None = None) -> Any:
     return Field(default, description=meaning, json_schema_extra=extra)
 
 
-def kind_of(field: FieldInfo) -> Kind:
+def kind_of(field: FieldInfo) -> SettingKind:
     """What text a key takes."""
     alternatives = (each for part in get_args(field.annotation) for each in getattr(part, "__metadata__", ()))
-    return next(each for each in (*field.metadata, *alternatives) if isinstance(each, Kind))
+    return next(each for each in (*field.metadata, *alternatives) if isinstance(each, SettingKind))
 
 
 class Settings(BaseModel):

@@ -1,1 +1,1 @@
-"""What a notebook calls: tables, findings, charts."""
+"""What a notebook calls beside `wording`: findings, charts, the catalogue of questions."""

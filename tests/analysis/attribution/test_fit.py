@@ -43,7 +43,7 @@ def problem(
             shard=shards.astype(np.int32),
             outcome=outcomes.astype(np.int8),
             hour=(seconds // 3600).astype(np.int32),
-            pinned=np.zeros(len(asked), dtype=bool),
+            keyed=np.zeros(len(asked), dtype=bool),
             weight=np.ones(len(asked)),
             n_shards=int(shards.max()) + 1,
             n_outcomes=int(outcomes.max()) + 1,
@@ -108,10 +108,10 @@ def test_probabilities_of_a_request_sum_to_one() -> None:
 def test_a_key_teaches_and_is_never_overruled() -> None:
     made = fleet()
     build = made.edges.build[0]
-    pinned = np.zeros(len(made.requests.shard), dtype=bool)
-    pinned[made.edges.request[0]] = True
-    keep = ~pinned[made.edges.request] | (made.edges.build == build)
-    told = replace(made, requests=replace(made.requests, pinned=pinned), edges=made.edges.only(keep))
+    keyed = np.zeros(len(made.requests.shard), dtype=bool)
+    keyed[made.edges.request[0]] = True
+    keep = ~keyed[made.edges.request] | (made.edges.build == build)
+    told = replace(made, requests=replace(made.requests, keyed=keyed), edges=made.edges.only(keep))
     fit = fit_model(told)
     of_it = told.edges.request[fit.posterior.edge] == made.edges.request[0]
     assert fit.posterior.probability[of_it].sum() == pytest.approx(1.0)

@@ -187,8 +187,8 @@ def test_requests_that_both_saw_are_pinned_and_the_others_are_in_one_log_only(
     found = ci.find_links(whole)
     assert found.verdicts.select("source", "verdict", "requests").rows() == [
         ("github_csv", "not in the other log", 12),
-        ("github_csv", "pinned", 12),
-        ("mitmproxy", "pinned", 12),
+        ("github_csv", "sure", 12),
+        ("mitmproxy", "sure", 12),
     ]
     assert found.certainty.select("best_partner", "requests", "candidates").rows() == [
         ("0.99 or more", 12, 1.0)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ciforensics.analysis.links.alignment import Candidates, align
+from ciforensics.analysis.links.alignment import Likenesses, align
 from ciforensics.analysis.links.partners import Partners, find_partners
 from ciforensics.fleet import logs, simulate
 from ciforensics.fleet.random_fleet import random_parameters
@@ -162,10 +162,10 @@ def judged(fleet: Fleet, order: list[int], found: Partners) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("order", "pinned"), [("as it was", 0.95), ("newest first", 0.95), ("any within a second", 0.8)]
+    ("order", "sure"), [("as it was", 0.95), ("newest first", 0.95), ("any within a second", 0.8)]
 )
 def test_in_a_busy_fleet_most_rows_are_pinned_and_pins_are_right(
-    case: Build, order: str, pinned: float
+    case: Build, order: str, sure: float
 ) -> None:
     fleet = busy(seed=7, offset=-3_598)
     rows = list(range(len(fleet.requests)))
@@ -178,7 +178,7 @@ def test_in_a_busy_fleet_most_rows_are_pinned_and_pins_are_right(
     assert found.offset_s == pytest.approx(-3_598, abs=1)
     pairs = judged(fleet, rows, found)
     pins = pairs.filter(pl.col("probability") >= 0.99)
-    assert len(pins) / pairs["other_line_no"].n_unique() >= pinned
+    assert len(pins) / pairs["other_line_no"].n_unique() >= sure
     assert pins["right_ip"].mean() >= 0.99  # type: ignore[operator] # the mean of a Boolean column
 
 
@@ -220,6 +220,6 @@ def test_any_candidates_get_probabilities(rows: list[tuple[list[int], int]]) -> 
     place = np.array([place for places, _ in rows for place in sorted(places)])
     codes = np.arange(len(row)) % 3
     chain = np.sort(np.array([chain for _, chain in rows]))
-    found = align(Candidates(row, place, codes, codes, chain, np.full(len(rows), 0.1)))
+    found = align(Likenesses(row, place, codes, codes, chain, np.full(len(rows), 0.1)))
     assert ((found >= 0) & (found <= 1)).all()
     assert (np.bincount(row, found) <= 1 + 1e-9).all()

@@ -12,7 +12,7 @@ import pytest
 import ciforensics as ci
 from ciforensics.analysis.answer import attribute
 from ciforensics.analysis.attribution import candidates
-from ciforensics.analysis.attribution.candidates import Candidates, unpin
+from ciforensics.analysis.attribution.candidates import Candidates, hide_keys
 from ciforensics.analysis.attribution.clues import Clue
 from ciforensics.analysis.attribution.em import fit_model
 from ciforensics.analysis.trust.calibration import Guesses, calibrate, temper
@@ -52,7 +52,7 @@ def senders(fleet: Path) -> pl.DataFrame:
     return read_truth(fleet / "truth").requests.drop_nulls("run_id").select("line_no", *RUN)
 
 
-def keyed(gathered: Candidates, senders: pl.DataFrame, *, share: float) -> Candidates:
+def with_keys(gathered: Candidates, senders: pl.DataFrame, *, share: float) -> Candidates:
     """The same evidence, had so many of the known runs a key."""
     runs = senders["run_id"].unique().sort()
     known = runs.sample(fraction=share, seed=1)
@@ -60,10 +60,10 @@ def keyed(gathered: Candidates, senders: pl.DataFrame, *, share: float) -> Candi
     requests = gathered.requests.drop(RUN).join(told, on="line_no", how="left", maintain_order="left")
     basis = pl.when(pl.col("run_id").is_not_null()).then(pl.lit("address"))
     requests = requests.with_columns(basis=basis)
-    pinned = requests["basis"].is_not_null().to_numpy()
-    told_of = replace(gathered.problem, requests=replace(gathered.problem.requests, pinned=pinned))
+    keyed = requests["basis"].is_not_null().to_numpy()
+    told_of = replace(gathered.problem, requests=replace(gathered.problem.requests, keyed=keyed))
     changed = replace(gathered, requests=requests, problem=told_of)
-    return unpin(changed, np.zeros(len(requests), dtype=bool))
+    return hide_keys(changed, np.zeros(len(requests), dtype=bool))
 
 
 def test_without_enough_keys_it_says_what_the_probabilities_rest_on(gathered: Candidates) -> None:
@@ -77,21 +77,21 @@ def test_without_enough_keys_it_says_what_the_probabilities_rest_on(gathered: Ca
 def test_an_unpinned_request_is_as_one_that_never_had_a_key(
     gathered: Candidates, senders: pl.DataFrame
 ) -> None:
-    pinned = keyed(gathered, senders, share=0.3)
-    assert len(pinned.problem.edges.request) < len(gathered.problem.edges.request)
-    again = unpin(pinned, pinned.problem.requests.pinned).problem
-    assert not again.requests.pinned.any()
+    keyed = with_keys(gathered, senders, share=0.3)
+    assert len(keyed.problem.edges.request) < len(gathered.problem.edges.request)
+    again = hide_keys(keyed, keyed.problem.requests.keyed).problem
+    assert not again.requests.keyed.any()
     for name in ("request", "build", "lag"):
         np.testing.assert_array_equal(getattr(again.edges, name), getattr(gathered.problem.edges, name))
 
 
 def test_unpinning_some_leaves_the_edges_of_the_others(gathered: Candidates, senders: pl.DataFrame) -> None:
-    pinned = keyed(gathered, senders, share=0.3)
-    which = pinned.problem.requests.pinned & (np.arange(len(pinned.requests)) % 2 == 0)
-    factor = np.arange(len(pinned.problem.edges.request), dtype=np.float32) + 2
-    edges = replace(pinned.problem.edges, factors={Clue.SAME_REQUEST: factor})
-    weighed = replace(pinned, problem=replace(pinned.problem, edges=edges))
-    before, after = weighed.problem, unpin(weighed, which).problem
+    keyed = with_keys(gathered, senders, share=0.3)
+    which = keyed.problem.requests.keyed & (np.arange(len(keyed.requests)) % 2 == 0)
+    factor = np.arange(len(keyed.problem.edges.request), dtype=np.float32) + 2
+    edges = replace(keyed.problem.edges, factors={Clue.SAME_REQUEST: factor})
+    weighed = replace(keyed, problem=replace(keyed.problem, edges=edges))
+    before, after = weighed.problem, hide_keys(weighed, which).problem
     other_before, other_after = ~which[before.edges.request], ~which[after.edges.request]
     weighed_before, weighed_after = (of.edges.factors[Clue.SAME_REQUEST] for of in (before, after))
     np.testing.assert_array_equal(before.edges.build[other_before], after.edges.build[other_after])
@@ -101,7 +101,7 @@ def test_unpinning_some_leaves_the_edges_of_the_others(gathered: Candidates, sen
 
 @pytest.fixture(scope="module")
 def checked(gathered: Candidates, senders: pl.DataFrame) -> Candidates:
-    return keyed(gathered, senders, share=0.4)
+    return with_keys(gathered, senders, share=0.4)
 
 
 def test_requests_with_a_key_show_that_the_probabilities_are_right(checked: Candidates) -> None:
@@ -128,7 +128,7 @@ def test_keys_that_are_wrong_are_not_what_a_fit_without_them_says(gathered: Cand
     lies = pl.DataFrame({"request": request, "run": run_of}).cast({"request": pl.UInt32}).sample(1500, seed=4)
     names = gathered.runs.with_row_index("run").cast({"run": pl.Int32})
     told = lies.join(names, on="run").join(gathered.requests.select("request", "line_no"), on="request")
-    calibration = calibrate(keyed(gathered, told.select("line_no", *RUN), share=1))
+    calibration = calibrate(with_keys(gathered, told.select("line_no", *RUN), share=1))
     assert calibration.pins > 1000
     before = calibration.reliability.filter(~pl.col("recalibrated"))
     assert before.select((pl.col("predicted") > 0.8).any() & (pl.col("observed") < 0.5).all()).item()
@@ -166,11 +166,11 @@ def test_tempering_moves_mass_between_workflows_only(checked: Candidates, temper
     before, now = (np.bincount(request, each.posterior.probability, size) for each in (fit, after))
     np.testing.assert_allclose(before, now, atol=1e-9)
     np.testing.assert_array_equal(fit.posterior.unexplained, after.posterior.unexplained)
-    pinned = checked.problem.requests.pinned[request]
-    np.testing.assert_array_equal(fit.posterior.probability[pinned], after.posterior.probability[pinned])
+    keyed = checked.problem.requests.keyed[request]
+    np.testing.assert_array_equal(fit.posterior.probability[keyed], after.posterior.probability[keyed])
     most = np.zeros((2, size))
     for row, each in zip(most, (fit, after), strict=True):
-        np.maximum.at(row, request[~pinned], each.posterior.probability[~pinned])
+        np.maximum.at(row, request[~keyed], each.posterior.probability[~keyed])
     assert (most[1].mean() > most[0].mean()) == (temperature < 1)
 
 

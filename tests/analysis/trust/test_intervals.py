@@ -126,9 +126,9 @@ def test_what_a_key_names_counts_whole(fleets: list[tuple[Attribution, pl.DataFr
     requests = attribution.candidates.requests.with_columns(
         basis=pl.lit("address"), ci_repo=name, workflow=pl.lit("CI"), run_id=pl.lit("1")
     )
-    pinned = np.ones(len(requests), dtype=bool)
+    every = np.ones(len(requests), dtype=bool)
     problem = attribution.candidates.problem
-    problem = replace(problem, requests=replace(problem.requests, pinned=pinned))
+    problem = replace(problem, requests=replace(problem.requests, keyed=every))
     keyed = replace(
         attribution, candidates=replace(attribution.candidates, requests=requests, problem=problem)
     )

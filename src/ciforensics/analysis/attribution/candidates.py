@@ -125,7 +125,7 @@ def gather(
             shard=requests["shard"].to_numpy(),
             outcome=requests["outcome_no"].to_numpy(),
             hour=hour.clip(0, max(0, len(hours) - 1)).astype(np.int32),
-            pinned=requests["basis"].is_not_null().to_numpy(),
+            keyed=requests["basis"].is_not_null().to_numpy(),
             weight=requests["second"].is_not_null().to_numpy().astype(float),
             n_shards=requests["shard"].n_unique(),
             n_outcomes=requests["outcome_no"].n_unique(),
@@ -151,7 +151,7 @@ def gather(
     )
 
 
-def unpin(candidates: Candidates, which: NDArray[np.bool_]) -> Candidates:
+def hide_keys(candidates: Candidates, which: NDArray[np.bool_]) -> Candidates:
     """The same as if no key named the run of these requests: every candidate could have sent them, alike."""
     basis = pl.when(pl.Series(~which)).then(pl.col("basis"))
     requests, before = candidates.requests.with_columns(basis.alias("basis")), candidates.problem
@@ -161,7 +161,7 @@ def unpin(candidates: Candidates, which: NDArray[np.bool_]) -> Candidates:
         # What other logs know of a request is often what its key rests on.
         factors[clue] = np.ones(len(edges), dtype=np.float32)
         factors[clue][~which[edges.request]] = known[~which[before.edges.request]]
-    asked = replace(before.requests, pinned=before.requests.pinned & ~which)
+    asked = replace(before.requests, keyed=before.requests.keyed & ~which)
     problem = replace(before, requests=asked, edges=replace(edges, factors=factors))
     return replace(candidates, requests=requests, problem=problem)
 

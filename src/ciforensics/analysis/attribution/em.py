@@ -169,9 +169,9 @@ class _State:
             intensity=self._unexplained() if self.intensity is None else self.intensity,
             rates=rates,
         )
-        named = self.pairs.of_edge[self.problem.requests.pinned[self.problem.edges.request]]
-        pinned = np.bincount(named, minlength=len(self.active)).astype(bool)
-        enters = ((gains.max(axis=0, initial=-np.inf) > _GAIN) | pinned) & ~self.active
+        named = self.pairs.of_edge[self.problem.requests.keyed[self.problem.edges.request]]
+        keyed = np.bincount(named, minlength=len(self.active)).astype(bool)
+        enters = ((gains.max(axis=0, initial=-np.inf) > _GAIN) | keyed) & ~self.active
         self.rate[enters] = rates[gains.argmax(axis=0)[enters]]
         self.active |= enters
         if first and enters.any():
@@ -228,7 +228,7 @@ class _State:
         habits = Habits(sends, self.outcomes.by_pair, self.delays.by_pair)
         histograms, outcomes = np.zeros(habits.delays.shape), np.zeros(habits.outcomes.shape)
         background = self._unexplained()
-        background[requests.pinned] *= 1e-12  # sent by a known run, unless none of its builds is a candidate
+        background[requests.keyed] *= 1e-12  # sent by a known run, unless none of its builds is a candidate
         self.intensity = background.copy()
         self.probability = []
         for batch in self.batches:

@@ -35,7 +35,7 @@ class Requests:
         shard: of each request.
         outcome: of each request.
         hour: of each request.
-        pinned: requests that a key names the run of; their edges lead to builds of that run only.
+        keyed: requests that a key names the run of; their edges lead to builds of that run only.
         weight: how often each request counts.
         n_shards: how many shards there are.
         n_outcomes: how many outcomes there are.
@@ -44,7 +44,7 @@ class Requests:
     shard: NDArray[np.int32]
     outcome: NDArray[np.int8]
     hour: NDArray[np.int32]
-    pinned: NDArray[np.bool_]
+    keyed: NDArray[np.bool_]
     weight: Floats
     n_shards: int
     n_outcomes: int

@@ -41,7 +41,7 @@ _SMALLEST = 1e-300
 
 
 @dataclass(frozen=True)
-class Candidates:
+class Likenesses:
     """Pairs of rows that may be the same request, sorted by row, then by place.
 
     Attributes:
@@ -106,11 +106,11 @@ class _Weights:
     back: Floats
     unseen: float
 
-    def pairs(self, candidates: Candidates) -> Floats:
+    def pairs(self, candidates: Likenesses) -> Floats:
         """What speaks for each pair by itself."""
         return self.lag[candidates.lag] * self.size[candidates.size]
 
-    def nobody(self, candidates: Candidates) -> Floats:
+    def nobody(self, candidates: Likenesses) -> Floats:
         """Of each row, that it has no partner: then its like is in the other log by chance only."""
         return candidates.share * self.unseen / (1 - self.unseen) / candidates.density
 
@@ -118,7 +118,7 @@ class _Weights:
 class _Segments:
     """Stretches of rows, solved side by side: a slot is one step of one stretch, the longest first."""
 
-    def __init__(self, candidates: Candidates, *, most: int | None = None) -> None:
+    def __init__(self, candidates: Likenesses, *, most: int | None = None) -> None:
         """Cuts each chain into segments; of more than `most` takes some from everywhere."""
         ends = np.flatnonzero(np.diff(candidates.chain, append=candidates.chain[-1] + 1)) + 1
         cuts = [
@@ -229,7 +229,7 @@ def _solve(segments: _Segments, weights: _Weights, each: Floats, free: Floats) -
     return _Posterior(segments.pairs[core], pairs[core], (none / scale)[segments.core_rows], back)
 
 
-def _free(candidates: Candidates, posterior: _Posterior) -> Floats:
+def _free(candidates: Likenesses, posterior: _Posterior) -> Floats:
     """Of each pair, how probable it is that no other row has the same partner."""
     place = candidates.place[posterior.pairs]
     taken = np.bincount(place, posterior.pair, int(candidates.place.max()) + 1).astype(np.float64)
@@ -239,7 +239,7 @@ def _free(candidates: Candidates, posterior: _Posterior) -> Floats:
     return free
 
 
-def _free_of_files(candidates: Candidates, posterior: _Posterior) -> Floats:
+def _free_of_files(candidates: Likenesses, posterior: _Posterior) -> Floats:
     """Of each pair, how probable it is that no row of another file has the same partner."""
     free = np.ones(len(candidates.row))
     chain = candidates.chain[candidates.row]
@@ -251,7 +251,7 @@ def _free_of_files(candidates: Candidates, posterior: _Posterior) -> Floats:
     return np.maximum(free, 1e-3)
 
 
-def _learn(candidates: Candidates) -> tuple[_Weights, Floats]:
+def _learn(candidates: Likenesses) -> tuple[_Weights, Floats]:
     """Expectation maximisation on segments from everywhere; also which partners are free."""
     segments = _Segments(candidates, most=_LEARNED_FROM)
     rows = int(segments.core_rows.sum())
@@ -287,14 +287,14 @@ def _size_weights(size: Ints, pair: Floats, n_sizes: int) -> Floats:
     return weights
 
 
-def align(candidates: Candidates) -> Floats:
+def align(candidates: Likenesses) -> Floats:
     """How probable each pair is; what a row's pairs lack to 1: that it has no partner.
 
     Example:
         >>> two_alike = np.array([0, 0, 1, 2, 2]), np.array([3, 8, 5, 3, 8])
         >>> same = np.zeros(5, int)
         >>> one_log = np.zeros(3, int), np.full(3, 0.1)
-        >>> align(Candidates(*two_alike, same, same, *one_log)).round()
+        >>> align(Likenesses(*two_alike, same, same, *one_log)).round()
         array([1., 0., 1., 0., 1.])
     """
     if not len(candidates.row):

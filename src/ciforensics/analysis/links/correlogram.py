@@ -7,7 +7,7 @@ by fast Fourier transform.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import polars as pl
@@ -139,8 +139,7 @@ def _sends(asked: Events, built: Events, some: Ints, about: int, overlap: Floats
     _, one_of_workflow = np.unique(built.kind, return_index=True)
     own = asked.repo[one_of_kind][:, None] == built.repo[one_of_workflow]
     sends[np.ix_(np.unique(asked.kind), np.unique(built.kind))] *= ~own
-    found: Floats = sends
-    return found
+    return cast("Floats", sends)
 
 
 def foot_of(excess: Floats) -> tuple[int, int] | None:

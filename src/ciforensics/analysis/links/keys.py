@@ -1,7 +1,7 @@
 """How the logs of a case fit together: which requests two observers both saw, and what else links them.
 
 Keys are SQL (`views/links/row_keys.sql` and what reads it). Where two observers share no key, `partners` says
-how probable it is that two rows are one request; from `PINNED` on they count as one here.
+how probable it is that two rows are one request; from `SURE` on they count as one here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import polars as pl
 
 from ciforensics.analysis.links.basis import Basis
 from ciforensics.analysis.links.observers import choose_observer
-from ciforensics.analysis.links.partners import PINNED, find_partners
+from ciforensics.analysis.links.partners import SURE, find_partners
 from ciforensics.case import accepts_path
 from ciforensics.formats.records import Stream
 from ciforensics.wording import Result, Sentence, say
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _ALONE, _NO_OTHER = "not in the other log", "there is no other log"
 _UNCLEAR = "may be one of several rows in the other log"
-_BANDS = {0.0: "below 0.5", 0.5: "0.5 to 0.9", 0.9: f"0.9 to {PINNED}", PINNED: f"{PINNED} or more"}
+_BANDS = {0.0: "below 0.5", 0.5: "0.5 to 0.9", 0.9: f"0.9 to {SURE}", SURE: f"{SURE} or more"}
 _NOBODY = "nobody"  # a source that no case has
 _SAME_S = 0.001  # distances that differ by less are equal: they are differences of large numbers
 _SHOWN = 4
@@ -44,7 +44,7 @@ class Links(Result):
             same of the other, `lag_s`, how much later the observer saw it once the clocks are put right, its
             `probability`, and whether it is the `nearest` in time of the other's row.
         verdicts: how many `requests` of each `source`, and which `share`, the other observer saw too, by
-            `verdict`: `pinned` to one row, `ambiguous`, `not in the other log`.
+            `verdict`: `sure` to one row, `ambiguous`, `not in the other log`.
         certainty: how many of the other's `requests`, and which `share`, have a `best_partner` of which
             probability; how many `candidates` on average; and in which share of them the nearest in time, any
             one if several are equally near, would be another row (`nearest_is_another`).
@@ -94,7 +94,7 @@ def find_links(con: duckdb.DuckDBPyConnection, *, observer: str | None = None) -
         >>> import ciforensics as ci
         >>> links = find_links(ci.connect())
         >>> links.verdicts.filter(source="mitmproxy").select("verdict", "requests").rows()
-        [('pinned', 616)]
+        [('sure', 616)]
     """
     choose_observer(con, observer)
     seen = con.execute("SELECT source FROM observers(p_observer := $1) ORDER BY place", [observer]).fetchall()
@@ -118,7 +118,7 @@ def _matrix(con: duckdb.DuckDBPyConnection, source: str, other: str, pairs: pl.D
     names = pl.DataFrame(con.sql("SELECT source FROM source_keys ORDER BY source"))
     keys = pl.DataFrame(con.sql("SELECT source, other_source, key FROM link_keys WHERE shared_values > 0"))
     twice = pl.DataFrame({"source": source, "other_source": other, "key": str(Basis.SAME_REQUEST)})
-    one_way = pl.concat([keys, twice.head(pairs.filter(pl.col("probability") >= PINNED).height)])
+    one_way = pl.concat([keys, twice.head(pairs.filter(pl.col("probability") >= SURE).height)])
     other_way = one_way.select(source="other_source", other_source="source", key="key")
     linked = (
         pl.concat([one_way, other_way])
@@ -153,9 +153,9 @@ def _judged(pairs: pl.DataFrame, row: list[str]) -> pl.DataFrame:
     """The verdict for each row of one log that has a candidate in the other."""
     probability = pl.col("probability")
     verdict = (
-        pl.when(probability.max() >= PINNED)
-        .then(pl.lit("pinned"))
-        .when(probability.sum() >= 1 - PINNED)
+        pl.when(probability.max() >= SURE)
+        .then(pl.lit("sure"))
+        .when(probability.sum() >= 1 - SURE)
         .then(pl.lit("ambiguous"))
         .otherwise(pl.lit(_ALONE))
     )
@@ -238,7 +238,7 @@ def _chains(con: duckdb.DuckDBPyConnection, source: str, other: str, pairs: pl.D
         other_file_id="file_id", other_line_no="line_no", partner_pod="pod", partner_basis="basis"
     )
     keyed = (
-        ours.join(pairs.filter(pl.col("probability") >= PINNED), on=_ROW, how="left")
+        ours.join(pairs.filter(pl.col("probability") >= SURE), on=_ROW, how="left")
         .with_columns(partner="other_line_no")
         .join(partners, on=_OTHER_ROW, how="left")
     )
@@ -272,7 +272,7 @@ def _unlinked(con: duckdb.DuckDBPyConnection, judged: pl.DataFrame) -> pl.DataFr
         FROM unlinked AS u
         JOIN source_keys AS k ON k.source = u.source
         LEFT JOIN told AS t ON t.file_id = u.file_id AND t.line_no = u.line_no
-        WHERE t.verdict IS DISTINCT FROM 'pinned'
+        WHERE t.verdict IS DISTINCT FROM 'sure'
         GROUP BY 1, 2
         ORDER BY 1, 3 DESC, 2
     """

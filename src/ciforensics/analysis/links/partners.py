@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from ciforensics.analysis.links.alignment import Candidates, align
+from ciforensics.analysis.links.alignment import Likenesses, align
 from ciforensics.analysis.links.clocks import find_shared_offset
 from ciforensics.analysis.links.observers import choose_observer
 from ciforensics.case import accepts_path
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 WITHIN_S = 2.0
 """How far apart two observers may have seen a request, once their clocks are put right."""
 
-PINNED = 0.99
-"""From this probability on two rows are one request; below 1 - PINNED with all others, a row is alone."""
+SURE = 0.99
+"""From this probability on two rows are one request; below 1 - SURE with all others, a row is alone."""
 
 _LAG_S = 0.25
 _SIZES = 256
@@ -66,7 +66,7 @@ class Partners(Result):
             "which. "
             "The observer's clock is {offset_s:+.1f} s ahead.",
             rows=len(best),
-            sure=int((best >= PINNED).sum()),
+            sure=int((best >= SURE).sum()),
             offset_s=round(self.offset_s, 1) + 0.0,  # no minus zero
         )
 
@@ -119,10 +119,10 @@ def find_partners(
     return Partners(offset_s, _pairs(candidates), _clients(candidates))
 
 
-def _coded(candidates: pl.DataFrame) -> Candidates:
+def _coded(candidates: pl.DataFrame) -> Likenesses:
     row = candidates["other_place"].rle_id().to_numpy().astype(np.int64)
     first = np.flatnonzero(np.diff(row, prepend=-1))
-    return Candidates(
+    return Likenesses(
         row=row,
         place=candidates["place"].to_numpy(),
         lag=((candidates["lag_s"].to_numpy() + WITHIN_S) / _LAG_S).astype(np.int64),

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from ciforensics.analysis.links.basis import Basis
-from ciforensics.analysis.links.partners import PINNED, find_partners
+from ciforensics.analysis.links.partners import SURE, find_partners
 
 if TYPE_CHECKING:
     import duckdb
@@ -73,7 +73,7 @@ def _keys(con: duckdb.DuckDBPyConnection, told: Partners, fetches: bool) -> pl.D
         .group_by(*_ROW, *_RUN)
         .agg(pl.col("probability").sum())
     )
-    sure = by_run.filter(pl.col("probability") >= PINNED)
+    sure = by_run.filter(pl.col("probability") >= SURE)
     return sure.unique(_ROW, keep="none").select(*_ROW, *_RUN, basis=pl.lit(Basis.SAME_REQUEST))
 
 

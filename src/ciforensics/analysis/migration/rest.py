@@ -128,9 +128,9 @@ def forecast_end(
     why = _cannot_tell(left, now, days)
     if why is None:
         rng = np.random.default_rng(seed)
-        blocks = -(-_HORIZON // _WEEK)
+        weeks = -(-_HORIZON // _WEEK)
         # A circle, so that each day is drawn as often as any other.
-        begins = rng.integers(0, len(recent), (replicates, blocks))
+        begins = rng.integers(0, len(recent), (replicates, weeks))
         place = (begins[:, :, None] + np.arange(_WEEK)).reshape(replicates, -1) % len(recent)
         done = now + recent[place].cumsum(axis=1) <= _LEFT * now
         ends = np.where(done.any(axis=1), done.argmax(axis=1) + 1, np.inf)

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 from scipy.optimize import minimize_scalar
 
-from ciforensics.analysis.attribution.candidates import unpin
+from ciforensics.analysis.attribution.candidates import hide_keys
 from ciforensics.analysis.attribution.em import fit_model
 from ciforensics.analysis.attribution.problem import summed
 from ciforensics.analysis.trust.shares import wilson
@@ -222,14 +222,14 @@ def _sent(problem: Problem, fit: Fit, workflows: Workflows) -> tuple[Guesses, In
 def _truth(problem: Problem, workflows: Workflows) -> Ints:
     """The workflow of the builds that a request with a key has edges to; nobody without."""
     truth = np.full(len(problem.requests.shard), workflows.nobody)
-    of_pin = problem.requests.pinned[problem.edges.request]
+    of_pin = problem.requests.keyed[problem.edges.request]
     truth[problem.edges.request[of_pin]] = workflows.of_build[problem.edges.build[of_pin]]
     return truth
 
 
 def _guessed(candidates: Candidates, workflows: Workflows, which: NDArray[np.bool_]) -> Guesses:
     """What a fit says of these requests that does not know their keys."""
-    apart = unpin(candidates, which).problem
+    apart = hide_keys(candidates, which).problem
     sent, _ = _sent(apart, fit_model(apart), workflows)
     of_these = which[sent.request]
     request, workflow = sent.request[of_these], sent.workflow[of_these]

@@ -59,10 +59,10 @@ class Workflows:
 
     def counts(self, problem: Problem, fit: Fit, kind: NDArray[Any], kinds: int) -> Floats:
         """Expected requests by workflow and some kind of request, shape (workflows, kinds)."""
-        weight = np.where(problem.requests.pinned, 0, problem.requests.weight)
+        weight = np.where(problem.requests.keyed, 0, problem.requests.weight)
         request = problem.edges.request[fit.posterior.edge]
         sent = fit.posterior.probability * weight[request]
-        rest = np.where(problem.requests.pinned, problem.requests.weight, fit.posterior.unexplained * weight)
+        rest = np.where(problem.requests.keyed, problem.requests.weight, fit.posterior.unexplained * weight)
         workflow = np.concatenate([self.of_build[problem.edges.build[fit.posterior.edge]], self.of_request])
         cell = workflow * kinds + np.concatenate([kind[request], kind])
         counts = summed(cell, np.concatenate([sent, rest]), len(self.names) * kinds)

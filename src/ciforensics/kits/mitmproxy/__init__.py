@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ciforensics.formats.flows import ADDON
-from ciforensics.kits.kinds import Host, ImageReference, Kind, Quantity, Text, text_like, whole_number
+from ciforensics.kits.kinds import Host, ImageReference, Quantity, SettingKind, Text, text_like, whole_number
 from ciforensics.kits.kit import File, Kit, Settings, key
 
 
@@ -31,7 +31,7 @@ _Lab = Annotated[
     ),
 ]
 _Selector = Annotated[
-    tuple[str, ...], Kind("a label of Kubernetes, key=value", "kubernetes.io/os=linux", _label)
+    tuple[str, ...], SettingKind("a label of Kubernetes, key=value", "kubernetes.io/os=linux", _label)
 ]
 
 _INSIDE = "localhost,127.0.0.1,.svc,.svc.cluster.local,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"

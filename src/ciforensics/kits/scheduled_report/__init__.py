@@ -11,9 +11,9 @@ from pydantic import model_validator
 from ciforensics.kits.kinds import (
     AbsolutePath,
     ImageReference,
-    Kind,
     Label,
     Quantity,
+    SettingKind,
     Text,
     choice,
     text_like,
@@ -54,7 +54,7 @@ _Mail = Annotated[str, text_like("a mail address or a user", "ops@example.com", 
 _Since = Annotated[str, text_like("all, or a time as --since takes it", "7d", r"all|\d[\w:.+-]*")]
 _FailOn = Annotated[
     tuple[str, ...],
-    Kind("what --fail-on takes, with commas between", "warning,unauthorized_share>5%", _conditions),
+    SettingKind("what --fail-on takes, with commas between", "warning,unauthorized_share>5%", _conditions),
 ]
 _RunnerLabel = Annotated[str, text_like("a label of letters, digits and ._-", "ubuntu-latest", r"[\w.-]+")]
 

@@ -12,10 +12,10 @@ from ciforensics.kits.kinds import (
     AbsolutePath,
     Flag,
     ImageReference,
-    Kind,
     Label,
     Port,
     Quantity,
+    SettingKind,
     Text,
     whole_number,
 )
@@ -67,7 +67,7 @@ _DIRECT = (
 
 Allowed = Annotated[
     tuple[str, ...],
-    Kind("networks in CIDR notation with commas between", "10.0.0.0/8,fd00::/8", still_inside),
+    SettingKind("networks in CIDR notation with commas between", "10.0.0.0/8,fd00::/8", still_inside),
 ]
 
 
