@@ -110,8 +110,9 @@ def test_a_timer_starts_the_service_whose_finding_makes_systemd_call_for_help(
         "Result": "exit-code",
         "ExecMainStatus": "3",
     }, machine.path("/run/said").read_text()
-    wait_until((machine.path("/srv/alert") / "said").exists, what="the alert")
-    said = (machine.path("/srv/alert") / "said").read_text()
+    alert = machine.path("/srv/alert") / "said"
+    wait_until(lambda: alert.exists() and alert.read_text().endswith("\n"), what="the alert")
+    said = alert.read_text()
     assert said.startswith("3 100% ")
     assert "10 of 20 requests" in said
     folder = machine.path(FOLDER)
