@@ -38,7 +38,7 @@ def test_one_question_says_what_counts_what_can_be_chosen_and_what_comes_out() -
     )
     assert text.endswith('\nciforensics sql "FROM mirror_change(p_mirror := NULL, p_changed_at := NULL)"')
     rows = [line.split() for line in text.splitlines()]
-    assert ["p_changed_at", "TIMESTAMP", "NULL", "when", "the", "registry"] in [row[:6] for row in rows]
+    assert ["p_changed_at", "TIMESTAMP", "NULL", "when", "the", "mirror"] in [row[:6] for row in rows]
     assert [name for name, *_ in entry.columns] == ["changed_at", "found_by", "step"]
     assert all(meaning for *_, meaning in entry.columns)
     assert "<p>One row. `p_changed_at` if given" in entry._repr_html_()

@@ -49,13 +49,14 @@ def test_a_macro_has_the_defaults_of_its_parameters(
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_has_the_types_and_defaults_of_its_parameters(notebook: Path) -> None:
+def test_a_notebook_has_the_types_defaults_and_meanings_of_its_parameters(notebook: Path) -> None:
     (cell,) = (
         cell
         for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         if "parameters" in cell["metadata"].get("tags", [])
     )
-    for line in ast.parse("".join(cell["source"])).body:
+    source = "".join(cell["source"])
+    for line in ast.parse(source).body:
         assert isinstance(line, ast.AnnAssign)
         assert line.value is not None
         name = ast.unparse(line.target)
@@ -63,6 +64,10 @@ def test_a_notebook_has_the_types_and_defaults_of_its_parameters(notebook: Path)
         each = views.parameters()[name]
         assert ast.unparse(line.annotation) == PYTHON_TYPES[each.type]
         assert ast.literal_eval(line.value) == ("" if each.default is None else each.default)
+        _, _, comment = source.splitlines()[line.lineno - 1].partition("  # ")
+        assert comment, "papermill shows it as help"
+        # A line has no room for all of the longest.
+        assert each.meaning.startswith(comment.replace("; empty: ", "; not given: "))
 
 
 def test_python_has_the_defaults_of_the_parameters() -> None:
@@ -83,12 +88,15 @@ def test_python_has_the_defaults_of_the_parameters() -> None:
     ] == []
 
 
-def test_the_command_line_has_the_defaults_of_the_parameters() -> None:
+def test_the_command_line_has_the_defaults_and_meanings_of_the_parameters() -> None:
     app = typer.Typer()
     app.command("attribute")(attribute_requests)
-    options = {each.name: each.default for each in typer.main.get_command(app).params}
+    options = {each.name: each for each in typer.main.get_command(app).params}
     for name in ("build_window_s", "offset_s", "observer"):
-        assert options[name] == views.parameters()[name].default
+        option = options[name]
+        assert isinstance(option, typer.core.TyperOption)
+        assert option.default == views.parameters()[name].default
+        assert str(option.help).removesuffix(".").lower() == views.parameters()[name].meaning.lower()
 
 
 def test_each_parameter_is_somewhere_and_says_its_unit() -> None:

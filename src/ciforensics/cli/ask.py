@@ -53,26 +53,37 @@ def sql(
                 raise CiforensicsError(
                     "A TIMESTAMP WITH TIME ZONE cannot be shown.", hint="cast it, e.g. now()::VARCHAR."
                 ) from error
-            raise CiforensicsError(first, hint=_hint(con, str(error))) from error
+            raise CiforensicsError(first, hint=_hint(con, query, str(error))) from error
 
 
-def _hint(con: duckdb.DuckDBPyConnection, message: str) -> str:
+def _hint(con: duckdb.DuckDBPyConnection, query: str, message: str) -> str:
     """Which name may have been meant: DuckDB's own guess takes its internal tables for ours."""
     otherwise = (
         '`ciforensics sources` lists the tables, `ciforensics questions` the views; try "FROM case_overview".'
     )
-    if called := re.search(r"Macro (\w+)\(\) does not support", message):
-        known = {question.name: question.sql for question in views.questions()}
-        return f'ask it as "{known[called[1]]}".' if called[1] in known else otherwise
-    if thing := re.search(r"with name (\w+) does not exist", message):
+    if thing := re.search(r"Macro (\w+)\(\) does not support|with name (\w+) does not exist", message):
         names = con.execute("SELECT table_name FROM duckdb_columns() WHERE NOT internal").fetchall()
-        known_names = {name for (name,) in names} | {question.name for question in views.questions()}
-        return suggest(thing[1], sorted(known_names), otherwise=otherwise)
+        known = {name: f"FROM {name}" for (name,) in names}
+        known |= {question.name: question.sql for question in views.questions()}
+        name = thing[1] or thing[2]
+        if name in known:
+            return f'{_replacements(query, known[name])}ask it as "{known[name]}".'
+        return suggest(name, sorted(known), otherwise=otherwise)
     if column := re.search(
         r"column (?:named )?\"([^\"]+)\".*Candidate bindings[ :]*(.*)", message, re.DOTALL
     ):
         return suggest(column[1], re.findall(r'"([^"]+)"', column[2].partition("\n")[0]), otherwise=otherwise)
     return otherwise
+
+
+def _replacements(query: str, sql: str) -> str:
+    """What `sql` takes in place of parameters in the query that are no more: the beginning of a hint."""
+    return "".join(
+        f"p_{name} is p_{part} now: "
+        for name, parts in views.REPLACED.items()
+        for part in parts
+        if re.search(rf"\bp_{name}\b", query) and f"p_{part} " in sql
+    )
 
 
 def _show_rows(names: list[str], rows: Iterator[tuple[Any, ...]], *, as_csv: bool, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ciforensics import views
 from ciforensics.cli.console import show, spreadsheet_safe_frame
 from ciforensics.errors import CiforensicsError
 from ciforensics.swap import replacing
@@ -22,6 +23,11 @@ app = typer.Typer()
 _SHOWN = 25
 
 
+def _say(parameter: str) -> str:
+    meaning = views.parameters()[parameter].meaning
+    return f"{meaning[0].upper()}{meaning[1:]}."
+
+
 @app.command("attribute")
 def attribute_requests(
     case: Annotated[Path, typer.Option(help="The case file.")] = Path("case.duckdb"),
@@ -32,16 +38,9 @@ def attribute_requests(
     workflows: Annotated[
         Path | None, typer.Option(help="FILE.parquet or FILE.csv: a row for each workflow.", metavar="FILE")
     ] = None,
-    build_window_s: Annotated[
-        float, typer.Option(help="Seconds after its start in which a build can have sent a 401.")
-    ] = 320,
-    offset_s: Annotated[
-        float | None,
-        typer.Option(help="Seconds by which the observer's clock is ahead.  [default: as found]"),
-    ] = None,
-    observer: Annotated[
-        str | None, typer.Option(help="Whose requests are counted.  [default: GitHub's log]")
-    ] = None,
+    build_window_s: Annotated[float, typer.Option(help=_say("build_window_s"))] = 320,
+    offset_s: Annotated[float | None, typer.Option(help=_say("offset_s"))] = None,
+    observer: Annotated[str | None, typer.Option(help=_say("observer"))] = None,
 ) -> None:
     """Name the workflow that sent each 401, with a probability.
 

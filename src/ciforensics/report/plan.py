@@ -12,6 +12,7 @@ import nbformat
 import papermill  # type: ignore[import-untyped]
 
 from ciforensics.errors import CiforensicsError, suggest
+from ciforensics.views import REPLACED
 from ciforensics.wording import MARK
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TRUE, _FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
-_SPLIT = {"window_s": ("answer_within_s", "build_window_s", "pull_within_s")}
-"""Parameters that are no more, and what took their place."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +135,8 @@ def _no_parameter(
 ) -> CiforensicsError:
     free = sorted({each for parameters in chosen for each in parameters} - {"case"})
     hint = suggest(name, free)
-    if name in _SPLIT:
-        now = {part: [slug for slug, takes in known.items() if part in takes] for part in _SPLIT[name]}
+    if name in REPLACED:
+        now = {part: [slug for slug, takes in known.items() if part in takes] for part in REPLACED[name]}
         hint = f"write {_listed([f'{p} ({_listed(slugs)})' for p, slugs in now.items() if slugs], 'or')}."
     return CiforensicsError(f"No notebook that would run has a parameter {name}.", hint=hint)
 

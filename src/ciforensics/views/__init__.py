@@ -27,6 +27,9 @@ from ciforensics.tables import TABLES
 if TYPE_CHECKING:
     import duckdb
 
+REPLACED = {"window_s": ("answer_within_s", "build_window_s", "pull_within_s")}
+"""Parameters that are no more, and what took their place."""
+
 _CREATED = re.compile(r"^CREATE OR REPLACE (?:VIEW|(MACRO) \w+\(([^)]*)\)\s+AS( TABLE)?)\b", re.MULTILINE)
 _READ = re.compile(r"\b(?:FROM|JOIN) (\w+)|\b(\w+)\(")
 
