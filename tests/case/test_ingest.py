@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 import zstandard
+from filelock import FileLock
 
 import ciforensics as ci
 from ciforensics import views
@@ -331,6 +333,52 @@ def test_edited_sql_arrives_for_those_who_cannot_write_the_case(
         assert con.execute("FROM evidence.case_overview").fetchall() == [(1,)]
         assert con.execute("SELECT count(*) FROM invocations").fetchall() == [(3,)]
     assert case.read_bytes() == before
+
+
+def test_an_outdated_case_that_is_being_written_is_read_from_a_copy_without_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, case = tmp_path / "docker.log", tmp_path / "case.duckdb"
+    log.write_text(lines(0, 3))
+    ci.ingest([log], case=case)
+    before = case.read_bytes()
+    with_edited_sql(monkeypatch)
+    with ThreadPoolExecutor(1) as pool, FileLock(f"{case}.lock"):
+        with pool.submit(ci.connect, case).result(timeout=60) as con:
+            assert con.execute("FROM case_overview").fetchall() == [(1,)]
+            assert con.execute("SELECT count(*) FROM invocations").fetchall() == [(3,)]
+        assert case.read_bytes() == before
+    with ci.connect(case) as con:  # nobody writes any more
+        assert con.execute("FROM case_overview").fetchall() == [(1,)]
+    assert case.read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("made", "word"),
+    [
+        ("DROP VIEW gaps; CREATE TABLE Gaps (mine INTEGER)", "table"),
+        ("DROP VIEW audit_events; CREATE TABLE audit_events (mine INTEGER)", "table"),
+        ("DROP TABLE base_images; CREATE VIEW base_images AS FROM files", "view"),
+    ],
+)
+def test_what_a_user_made_under_a_name_of_ours_is_named_and_stays(
+    tmp_path: Path, made: str, word: str
+) -> None:
+    log, case = tmp_path / "docker.log", tmp_path / "case.duckdb"
+    log.write_text(lines(0, 3))
+    ci.ingest([log], case=case)
+    name = made.split()[2].rstrip(";")
+    with duckdb.connect(case) as con:
+        con.execute(f"{made}; UPDATE store.meta SET made_of = 'an older version'")
+    before = case.read_bytes()
+    for use in (lambda: ci.connect(case), lambda: ci.ingest([log], case=case)):
+        with pytest.raises(ci.CiforensicsError, match=rf"a {word} of yours named {name},") as refused:
+            use()
+        assert case.read_bytes() == before
+    with duckdb.connect(case) as con:
+        con.execute(str(refused.value).partition("in DuckDB: ")[2])
+    with ci.connect(case) as con:
+        con.execute(f"FROM {name}; FROM my_{name}")
 
 
 def test_a_file_that_is_no_case_is_refused_with_a_sentence(tmp_path: Path) -> None:

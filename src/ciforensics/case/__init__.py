@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from functools import cache, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 import duckdb
 
@@ -22,6 +22,18 @@ if TYPE_CHECKING:
 
 _Rest = ParamSpec("_Rest")
 _Answer = TypeVar("_Answer")
+_Answer_co = TypeVar("_Answer_co", covariant=True)
+
+
+class _Asked(Protocol[_Rest, _Answer_co]):
+    """A function that takes a connection or a path: by place, or as `con`."""
+
+    def __call__(
+        self,
+        con: duckdb.DuckDBPyConnection | str | os.PathLike[str],
+        *args: _Rest.args,
+        **kwargs: _Rest.kwargs,
+    ) -> _Answer_co: ...
 
 
 def connect(case: str | os.PathLike[str] = "", *, external_access: bool = True) -> duckdb.DuckDBPyConnection:
@@ -37,7 +49,8 @@ def connect(case: str | os.PathLike[str] = "", *, external_access: bool = True) 
         A DuckDB connection with the case attached read-only as `evidence` and in use.
 
     Raises:
-        CiforensicsError: there is no such file, it is no case, or a newer ciforensics wrote it.
+        CiforensicsError: there is no such file, it is no case, a newer ciforensics wrote it, or a table in it
+            has the name of a view of ours.
 
     Example:
         >>> connect().sql("SELECT count(*) > 0 FROM files").fetchall()
@@ -56,28 +69,27 @@ def connect(case: str | os.PathLike[str] = "", *, external_access: bool = True) 
 
 def accepts_path(
     ask: Callable[Concatenate[duckdb.DuckDBPyConnection, _Rest], _Answer],
-) -> Callable[Concatenate[duckdb.DuckDBPyConnection | str | os.PathLike[str], _Rest], _Answer]:
-    """Lets a function that asks a case through a connection take the path of the case as well.
+) -> _Asked[_Rest, _Answer]:
+    """Lets a function that asks a case through a connection, `con`, take the path of the case as well.
 
     Example:
         >>> @accepts_path
         ... def count_files(con):
         ...     return con.sql("SELECT count(*) FROM files").fetchall()[0][0]
-        >>> count_files("") == count_files(connect())
+        >>> count_files("") == count_files(connect()) == count_files(con="")
         True
     """
 
     @wraps(ask)
     def asked(
-        case: duckdb.DuckDBPyConnection | str | os.PathLike[str],
-        /,
+        con: duckdb.DuckDBPyConnection | str | os.PathLike[str],
         *args: _Rest.args,
         **kwargs: _Rest.kwargs,
     ) -> _Answer:
-        if isinstance(case, duckdb.DuckDBPyConnection):
-            return ask(case, *args, **kwargs)
-        with connect(case) as con:
+        if isinstance(con, duckdb.DuckDBPyConnection):
             return ask(con, *args, **kwargs)
+        with connect(con) as opened:
+            return ask(opened, *args, **kwargs)
 
     return asked
 

@@ -62,8 +62,8 @@ def attach(path: Path) -> duckdb.DuckDBPyConnection:
 def open_current(path: Path) -> duckdb.DuckDBPyConnection:
     """Opens a case file as `attach` does, with the views of this installation.
 
-    Where the file has others, it gets these. One that cannot be written stays as it is: a copy that is gone
-    with the connection has them instead.
+    Where the file has others, it gets these. One that cannot be written, or is being written, stays as it is:
+    a copy that is gone with the connection has them instead.
     """
     con = attach(path)
     if _is_current(con, path):
@@ -72,7 +72,7 @@ def open_current(path: Path) -> duckdb.DuckDBPyConnection:
     try:
         _rebuild(path)
         return attach(path)
-    except OSError:
+    except OSError:  # the lock's Timeout is one too: nobody who reads waits for a writer
         with tempfile.TemporaryDirectory(prefix="ciforensics-", ignore_cleanup_errors=True) as folder:
             copy = Path(folder) / path.name
             shutil.copyfile(path, copy)
@@ -81,7 +81,7 @@ def open_current(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def _rebuild(path: Path) -> None:
-    with writing(path):
+    with writing(path, wait=False):
         pass  # to open it is enough
 
 
@@ -121,9 +121,14 @@ def create(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def refresh(con: duckdb.DuckDBPyConnection) -> None:
-    """Installs the views and the comments of all tables; adds the tables that an older case lacks."""
+    """Installs the views and the comments of all tables; adds the tables that an older case lacks.
+
+    Raises:
+        CiforensicsError: somebody's own table has the name of a view of ours, or their view that of a table.
+    """
     con.execute("ALTER TABLE store.meta ADD COLUMN IF NOT EXISTS made_of VARCHAR")
     con.execute("ALTER TABLE store.meta ADD COLUMN IF NOT EXISTS views VARCHAR[]")
+    _refuse_clashes(con)
     # Only ours: what a user made in the case stays.
     for (view,) in con.execute("SELECT unnest(views) FROM store.meta").fetchall():
         con.execute(f"DROP {view}")
@@ -141,6 +146,24 @@ def refresh(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
         "UPDATE store.meta SET version = ?, made_of = ?, views = ?", [__version__, _made_of(), _made()]
     )
+
+
+def _refuse_clashes(con: duckdb.DuckDBPyConnection) -> None:
+    ours = {name: "BASE TABLE" for table in STORED for name in table.stored}
+    ours |= {table.name: "VIEW" for table in STORED if table.view}
+    ours |= {question.name: "VIEW" for question in views.questions() if question.kind != "MACRO"}
+    held = con.execute("""
+        SELECT lower(table_name), table_type FROM information_schema.tables
+        WHERE table_catalog = current_database() AND table_schema = current_schema()
+        ORDER BY ALL
+    """).fetchall()
+    for name, kind in held:
+        if ours.get(name, kind) != kind:
+            word, other = ("view", "table") if kind == "VIEW" else ("table", "view")
+            raise CiforensicsError(
+                f"The case holds a {word} of yours named {name}, and ciforensics a {other} of that name.",
+                hint=f"give yours another name, in DuckDB: ALTER {word.upper()} {name} RENAME TO my_{name}",
+            )
 
 
 def create_table(con: duckdb.DuckDBPyConnection, table: Table) -> None:
@@ -179,21 +202,29 @@ class Copy:
 
 
 @contextmanager
-def writing(case: Path, *, waiting: Callable[[str], None] = lambda _: None) -> Iterator[Copy]:
+def writing(
+    case: Path, *, wait: bool = True, waiting: Callable[[str], None] = lambda _: None
+) -> Iterator[Copy]:
     """Opens a copy of the case to write; swaps it in when the block ends without an error.
 
     Args:
         case: the case file; made if it is not there.
+        wait: whether to wait for another writer to end.
         waiting: told, once, when another writer has to end first.
 
     Yields:
         The copy.
+
+    Raises:
+        Timeout: another writer is at it, and `wait` is false.
     """
     case.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(case.with_name(case.name + ".lock"))
     try:
         lock.acquire(blocking=False)
     except Timeout:
+        if not wait:
+            raise
         waiting(f"{case.name} is being written by another ingest; waiting for it to end")
         lock.acquire()
     copy = case.with_name(f".{case.name}.writing")

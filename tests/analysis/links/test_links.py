@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import ciforensics as ci
+from ciforensics.case import sample_case
 from ciforensics.errors import CiforensicsError
 
 if TYPE_CHECKING:
@@ -286,6 +288,19 @@ def test_to_import_the_library_loads_neither_scipy_nor_altair() -> None:
     script = "import sys, ciforensics; print({'scipy', 'altair'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_case_is_asked_by_a_connection_or_its_path_by_place_or_by_name() -> None:
+    path = sample_case()
+    with ci.connect() as con:
+        offsets = [
+            ci.find_offsets(con),
+            ci.find_offsets(con=con),
+            ci.find_offsets(path),
+            ci.find_offsets(con=path),
+        ]
+    assert len({repr(one.rows()) for one in offsets}) == 1
+    assert next(iter(inspect.signature(ci.find_offsets).parameters)) == "con"
 
 
 @pytest.mark.parametrize("ask", [ci.find_links, ci.find_offsets, ci.attribute])
