@@ -21,25 +21,27 @@ PROSE = {
     for task in TASKS
 }
 
+TITLES = {slug: prose.partition("\n")[0].removeprefix("# ") for slug, prose in PROSE.items()}
+
 
 def test_each_has_a_name_that_no_number_is_in() -> None:
     assert len(SLUGS) >= 7
     assert [slug for slug in SLUGS if not re.fullmatch("[a-z_]+", slug)] == []
 
 
-def test_findings_and_answerable_know_them_by_their_names() -> None:
+def test_findings_and_answerable_know_them_by_their_names_and_titles() -> None:
     assert {each.notebook for each in DEFINITIONS.values()} == set(SLUGS)
     with ci.connect() as con:
-        named = {slug for (slug,) in con.sql("SELECT notebook FROM answerable").fetchall()}
-    assert named == set(SLUGS) - {"case"}
+        rows = con.sql("SELECT notebook, question FROM answerable").fetchall()
+    # A notebook's first question is its title.
+    assert dict(reversed(rows)) == {slug: title for slug, title in TITLES.items() if slug != "case"}
 
 
 def test_they_point_to_one_another_by_the_question_whatever_its_number() -> None:
-    questions = {task.slug: PROSE[task.slug].partition("\n")[0].removeprefix("# ") for task in TASKS}
     pointed = {slug: re.findall(r"(?<!\*)\*([A-Z][^*\n]*\?)\*", prose) for slug, prose in PROSE.items()}
     assert sum(map(len, pointed.values())) > 8
     for slug, names in pointed.items():
-        assert set(names) <= set(questions.values()) - {questions[slug]}, slug
+        assert set(names) <= set(TITLES.values()) - {TITLES[slug]}, slug
     for slug, prose in PROSE.items():
         assert not re.search(r"\d\d-[a-z]|[Nn]otebook \d|next notebook", prose), slug
 

@@ -45,7 +45,21 @@ def test_one_question_says_what_counts_what_can_be_chosen_and_what_comes_out() -
 
 
 def test_a_macro_that_gives_a_value_says_how_a_condition_takes_it() -> None:
-    assert repr(ci.questions()["is_git"]).endswith("\n... WHERE is_git(p_service)")
+    text = repr(ci.questions()["is_git"])
+    assert "p_service " in text
+    assert views.meaning("requests", "service") in text
+    assert text.endswith("\n... WHERE is_git(p_service)")
+
+
+@pytest.mark.parametrize(
+    "question", [each for each in views.questions() if each.kind == "MACRO"], ids=lambda each: each.name
+)
+def test_macros_that_give_a_value_are_among_the_rules_and_their_arguments_mean_something(
+    question: views.Question,
+) -> None:
+    assert question.room == "rules"
+    assert question.arguments
+    assert all(question.meanings)
 
 
 def test_a_misspelt_question_says_which_was_meant() -> None:

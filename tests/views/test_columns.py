@@ -26,6 +26,12 @@ def test_every_column_of_every_table_and_view_says_what_it_means(con: duckdb.Duc
     assert not without, f"views/columns.toml does not say what these mean: {', '.join(without)}"
 
 
+def test_a_column_that_views_work_out_is_not_told_as_that_of_a_file(con: duckdb.DuckDBPyConnection) -> None:
+    said = {(view, column): comment for view, column, _, comment in columns_of(con)}
+    assert said["unauthorized_by_host", "first_ts"] == "earliest time of what the row counts, UTC"
+    assert said["files", "first_ts"] == "earliest time in it, UTC"
+
+
 def test_a_name_has_one_type_unless_a_view_says_what_it_means_there(con: duckdb.DuckDBPyConnection) -> None:
     types = defaultdict(set)
     for view, column, kind, _ in columns_of(con):

@@ -13,6 +13,7 @@ import typer
 
 import ciforensics as ci
 from ciforensics import views
+from ciforensics.analysis.links.partners import WITHIN_S
 from ciforensics.cli.attribute import attribute_requests
 from ciforensics.tables import TABLES
 
@@ -86,6 +87,10 @@ def test_python_has_the_defaults_of_the_parameters() -> None:
         for name, default in given
         if name != "case" and default != views.parameters()[name].default
     ] == []
+
+
+def test_partners_are_as_near_as_the_view_says() -> None:
+    assert views.parameters()["seen_within_s"].default == WITHIN_S
 
 
 def test_the_command_line_has_the_defaults_and_meanings_of_the_parameters() -> None:

@@ -753,6 +753,10 @@ def test_where_another_observer_saw_all_answers_it_is_named_instead_of_a_missing
     assert missing == {"nothing: give the parameter observer=mitmproxy"}
 
 
+def test_only_a_rule_counts_from_1970() -> None:
+    assert [each.name for each in views.questions() if each.room != "rules" and "epoch" in each.text] == []
+
+
 def test_the_summaries_are_one_row_each_or_say_that_nothing_can_be_told(
     con: duckdb.DuckDBPyConnection,
 ) -> None:

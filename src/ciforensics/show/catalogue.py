@@ -91,11 +91,17 @@ class Entry:
             (f"p_{each.name}", each.type, each.unit, each.written.partition(" := ")[2], each.meaning)
             for each in self.question.parameters
         ]
-        both = (
+        given = (
+            zip(self.question.arguments, self.question.meanings, strict=True)
+            if self.question.kind == "MACRO"
+            else ()
+        )
+        tables = (
             _table(("parameter", "type", "unit", "default", "meaning"), chosen),
+            _table(("argument", "meaning"), list(given)),
             _table(("column", "type", "meaning"), self.columns),
         )
-        return [table for table in both if table.rows]
+        return [table for table in tables if table.rows]
 
 
 def questions() -> Questions:

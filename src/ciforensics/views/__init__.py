@@ -2,8 +2,8 @@
 
 A file opens with a comment, the question first, then the counting rule, and holds `CREATE OR REPLACE`
 statements. A table macro has a default for every parameter, and a view of the same name that takes them all:
-both `FROM unauthorized` and `FROM unauthorized(p_answer_within_s := 5)` work. A macro that gives a value
-(`is_chosen`) is for their conditions.
+both `FROM unauthorized` and `FROM unauthorized(p_answer_within_s := 5)` work. The room `rules` has what the
+others reckon with, among it all macros that give a value (`is_chosen`).
 
 `parameters.toml` says what a parameter means, in notebooks, in Python and on the command line too;
 `columns.toml` what a column means, where `tables` does not.
@@ -150,6 +150,14 @@ class Question:
                 hint="add its type, meaning, unit and default, or take a name that is there.",
             )
         return tuple(parameters()[name] for name in names)
+
+    @property
+    def meanings(self) -> tuple[str, ...]:
+        """What each argument means, as a parameter or as the column that it is given."""
+        names = (name.removeprefix("p_") for name in self.arguments)
+        return tuple(
+            parameters()[name].meaning if name in parameters() else meaning(self.name, name) for name in names
+        )
 
     @property
     def sql(self) -> str:

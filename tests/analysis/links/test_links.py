@@ -310,3 +310,9 @@ def test_an_observer_that_the_case_does_not_have_is_refused_with_those_it_has(
     with ci.connect() as con, pytest.raises(CiforensicsError, match="seen by 'typo'") as refused:
         ask(con, observer="typo")
     assert "observers in it: github_csv, mitmproxy" in str(refused.value)
+
+
+def test_an_observer_misspelt_is_told_which_was_meant() -> None:
+    with ci.connect() as con, pytest.raises(CiforensicsError) as refused:
+        ci.attribute(con, observer="gitub_csv")
+    assert refused.value.hint == "did you mean github_csv?"

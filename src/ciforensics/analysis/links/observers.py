@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ciforensics.errors import CiforensicsError
+from ciforensics.errors import CiforensicsError, suggest
 from ciforensics.wording import visible
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def choose_observer(con: duckdb.DuckDBPyConnection, observer: str | None) -> str
     if observer is not None and observer not in known:
         raise CiforensicsError(
             f"The case has no requests seen by '{visible(observer)}'.",
-            hint=f"observers in it: {', '.join(known) or 'none'}.",
+            hint=suggest(observer, known, otherwise=f"observers in it: {', '.join(known) or 'none'}."),
         )
     chosen = con.execute("SELECT source FROM observer(p_observer := $1)", [observer]).fetchall()
     return chosen[0][0] if chosen else None

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import duckdb
 
 WITHIN_S = 2.0
-"""How far apart two observers may have seen a request, once their clocks are put right."""
+"""How far apart two observers may have seen a request, once their clocks are put right: what views call
+`seen_within_s`."""
 
 SURE = 0.99
 """From this probability on two rows are one request; below 1 - SURE with all others, a row is alone."""
@@ -64,10 +65,11 @@ class Partners(Result):
         yield say(
             "{rows} rows of the other log may be requests that the observer saw too; of {sure} it is sure "
             "which. "
-            "The observer's clock is {offset_s:+.1f} s ahead.",
+            "The observer's clock is {seconds:.1f} s {way}.",
             rows=len(best),
             sure=int((best >= SURE).sum()),
-            offset_s=round(self.offset_s, 1) + 0.0,  # no minus zero
+            seconds=abs(self.offset_s),
+            way="behind" if round(self.offset_s, 1) < 0 else "ahead",
         )
 
 

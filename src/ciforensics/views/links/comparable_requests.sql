@@ -20,7 +20,7 @@ known AS (
 ),
 -- A log may be written newest first; within a second the lines then run backwards too.
 directions AS (
-    SELECT file_id, CASE WHEN corr(line_no, epoch(ts)) < 0 THEN -1 ELSE 1 END AS direction
+    SELECT file_id, CASE WHEN corr(line_no, unix_micros(ts)) < 0 THEN -1 ELSE 1 END AS direction
     FROM seen
     GROUP BY file_id
 )
@@ -30,7 +30,7 @@ SELECT
         CASE WHEN k.by_method THEN b.method END, CASE WHEN k.by_url THEN b.url END,
         CASE WHEN k.by_status THEN b.status END, CASE WHEN k.by_user_agent THEN coalesce(b.user_agent, '') END
     ) AS alike,
-    epoch(b.ts) + CASE WHEN b.ts_kind = 'start' THEN coalesce(b.duration_ms, 0) / 1000 ELSE 0 END AS at_s,
+    unix_micros(b.ts) / 1000000 + CASE WHEN b.ts_kind = 'start' THEN coalesce(b.duration_ms, 0) / 1000 ELSE 0 END AS at_s,
     -- GitHub's exports may cut a day into pieces, so their time comes first. A proxy's lines are in the order of the
     -- answers, which times of whole seconds or of the start do not show.
     row_number() OVER (

@@ -9,11 +9,10 @@ WITH asked AS (
     WHERE (status = 401 OR p_fetches AND is_git(service)) AND ts IS NOT NULL
         AND (client_ip IS NOT NULL OR orchestration_id IS NOT NULL)
 ),
--- Clients replace what may not stand in a user agent by `_`.
 orchestrations AS (
     SELECT orchestration_id, max(ci_repo) AS ci_repo, max(workflow) AS workflow, max(job) AS job, max(run_id) AS run_id
     FROM (
-        SELECT DISTINCT regexp_replace(lower(orchestration_id), '[^a-z0-9_.-]', '_', 'g') AS orchestration_id,
+        SELECT DISTINCT as_in_user_agent(orchestration_id) AS orchestration_id,
             ci_repo, workflow, job, run_id
         FROM invocations
         WHERE orchestration_id IS NOT NULL AND (run_id IS NOT NULL OR ci_repo IS NOT NULL)
@@ -37,6 +36,6 @@ SELECT a.ts, a.client_ip, a.orchestration_id,
     CASE WHEN o.orchestration_id IS NOT NULL THEN o.run_id ELSE h.run_id END AS run_id
 FROM asked AS a
 LEFT JOIN orchestrations AS o
-    ON o.orchestration_id = regexp_replace(lower(a.orchestration_id), '[^a-z0-9_.-]', '_', 'g')
+    ON o.orchestration_id = as_in_user_agent(a.orchestration_id)
 LEFT JOIN addresses AS h ON h.ts = a.ts AND h.client_ip = a.client_ip
 WHERE o.orchestration_id IS NOT NULL OR h.client_ip IS NOT NULL;
