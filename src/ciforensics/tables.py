@@ -272,7 +272,7 @@ AUDIT_EVENTS = Table(
         Column("programmatic_access_type", Kind.TERM, "what kind of token it was"),
         CLIENT_IP,
         REQUEST_ID,
-        Column("document_id", Kind.REQUEST, "GitHub's id of the event", "log.record.uid"),
+        Column("document_id", Kind.REQUEST, "GitHub's id of the event, else its hash", "log.record.uid"),
     ),
     time="ts",
     identity="document_id",
@@ -381,7 +381,7 @@ TWINS = Table(
             left_out_file_id="which of the two is left out",
             pairs="rows that both hold",
         ),
-        Column("share", Kind.SHARE, "their share of the rows of the smaller one"),
+        Column("share", Kind.SHARE, "their share of the rows of the one that has more where both overlap"),
     ),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -113,10 +114,24 @@ def test_an_export_and_the_folders_of_a_stream_are_read_and_what_both_have_is_on
         assert con.sql("SELECT sum(rows) FROM files").fetchall() == [(4,)]
 
 
-def test_events_without_an_id_are_a_row_each_time(case: Build) -> None:
+def test_an_event_without_an_id_is_one_row_however_often_and_however_it_is_written(case: Build) -> None:
     event = {key: value for key, value in GIT.items() if key != "_document_id"}
-    with case(log=lines(event, event)) as con:
-        assert len(rows(con)) == 2
+    event |= {"actor": "Jos\u00e9", "actor_location": {"country_code": "US", "ip": "203.0.113.7"}}
+    turned = {key: event[key] for key in sorted(event, reverse=True)}
+    turned["actor_location"] = {"ip": "203.0.113.7", "country_code": "US"}
+    others = [{**event, "actor_id": 1}, {**event, "@timestamp": event["@timestamp"] + 1}]
+    with case(
+        a=lines(event, event, turned, *others),
+        b=json.dumps([turned], indent=2, ensure_ascii=False),
+        c=json.dumps([turned, event], separators=(",", ":")),
+        d=lines(
+            {"integration": "github", "github": turned}, {"data": {"github": {**event, "_document_id": ""}}}
+        ),
+    ) as con:
+        assert con.sql("SELECT sum(rows) FROM files").fetchall() == [(10,)]
+        events = con.sql("SELECT document_id, ts FROM audit_events").fetchall()
+        assert len(events) == 4  # an empty id is not an absent one: another event
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", name) for name, _ in events)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ Its writer's vices:
 - A git event has no status: a 401 is not in it, nor is what was refused.
 - An event without an actor is no proof either way: a public repository read without credentials has none, and
   neither has a deploy key. It is written as "", or not at all.
-- Events are delivered at least once. The same one twice is one row, by `_document_id`; some git events lack it
-  and are a row each time.
+- Events are delivered at least once. The same one twice is one row, by `_document_id`; some git events lack it,
+  and are the same where all that they say is, in whatever order and spacing.
 - Git events are kept for 7 days, and left out of exports as CSV; `api.request` is in streams only.
 - `created_at` is absent on git events. Copies in other systems have numbers and flags as text, and times as
   `"1795489453512.000000"`.
@@ -22,6 +22,7 @@ Its writer's vices:
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -149,6 +150,7 @@ def _rows(read: pl.DataFrame) -> pl.DataFrame:
     name = pl.coalesce("repo", "repository")
     full = pl.when(name.str.contains("/", literal=True)).then(name).otherwise(pl.col("org") + "/" + name)
     asked = pl.coalesce(full, pl.col("path").str.extract(http.API_PATH))
+    unnamed = pl.when(pl.col("document_id").is_null()).then("text")
     agents = http.split_user_agents(read["user_agent"].drop_nulls().unique())
     return (
         read.join(agents, on="user_agent", how="left", maintain_order="left")
@@ -160,9 +162,20 @@ def _rows(read: pl.DataFrame) -> pl.DataFrame:
             transport=pl.coalesce(_told("transport", _TRANSPORTS), _told("protocol", _TRANSPORTS)),
             method=http.clean_method("method"),
             query=pl.col("query").str.strip_prefix("?"),
+            document_id=pl.coalesce("document_id", unnamed.map_elements(_digest, return_dtype=pl.String)),
         )
         .select("line_no", *SOURCE.fills["audit_events"])
     )
+
+
+def _digest(text: str) -> str | None:
+    """What stands for the id of an event without one: the same for the same event, however it is written."""
+    value = _value(text)
+    event = next((event for wrap in _WRAPS if "action" in (event := _within(value, wrap) or ())), None)
+    try:
+        return "sha256:" + hashlib.sha256(json.dumps(event, sort_keys=True).encode()).hexdigest()
+    except RecursionError:
+        return None
 
 
 def _number(column: str) -> pl.Expr:
@@ -197,7 +210,7 @@ SOURCE = Source(
             "programmatic_access_type": "programmatic_access_type",
             "client_ip": "actor_ip, where the organisation has switched it on",
             "request_id": "request_id",
-            "document_id": "_document_id; some git events have none",
+            "document_id": "_document_id; of git events without one sha256: and the hash of the event",
         }
     },
     recognise=recognise,
