@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from ciforensics.case import ranges, store
 from ciforensics.errors import CiforensicsError
 from ciforensics.report import known_repos
 from ciforensics.schema import Column, Kind, Table
-from ciforensics.tables import CI_REPO, EVIDENCE, FILE_ID, LINE_NO, STORED
+from ciforensics.tables import CI_REPO, EVIDENCE, FILE_ID, INVOCATIONS, LINE_NO, STORED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -112,6 +113,14 @@ def test_a_narrower_range_has_less_of_what_happens(
         counts = {t.name: con.execute(f"SELECT count(*) FROM {t.home}").fetchall()[0][0] for t in EVIDENCE}
     assert {name for name, count in counts.items() if count == 1} == once
     assert {name for name, count in counts.items() if count == 2} == counts.keys() - once
+
+
+def test_what_matters_for_days_is_kept_for_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case, out = in_file(tmp_path / "case.duckdb"), tmp_path / "narrow.duckdb"
+    monkeypatch.setattr(ranges, "_HAPPENS", [replace(INVOCATIONS, reach=timedelta(days=1))])
+    ranges.narrow_case(case, out, to=ranges.Range(THEN + 23 * HOUR, None))
+    with duckdb.connect(out, read_only=True) as con:
+        assert con.execute("SELECT count(*) FROM invocations").fetchall() == [(2,)]
 
 
 def test_a_repository_that_one_table_names_can_be_asked_for(tmp_path: Path) -> None:

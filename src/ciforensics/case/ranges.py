@@ -98,7 +98,7 @@ def narrow_case(case: Path, out: Path, *, to: Range) -> None:
     shutil.copyfile(case, out)
     with store.writing(out) as copy:  # an open end is NULL, and nothing is before or after that
         for table in _HAPPENS:
-            over = table.end or f"{table.time} + INTERVAL {table.reach.seconds} SECOND"
+            over = table.end or f"{table.time} + INTERVAL {table.reach.total_seconds()} SECOND"
             copy.con.execute(f"DELETE FROM {table.home} WHERE {over} < ?", [to.since])
             copy.con.execute(f"DELETE FROM {table.home} WHERE {table.time} >= ?", [to.until])
         copy.changed = True
