@@ -156,8 +156,8 @@ def skip(content: BinaryIO, size: int) -> None:
     if content.seekable():
         content.seek(size, os.SEEK_SET)
         return
-    while size and (block := content.read(min(size, stream.CHUNK))):
-        size -= len(block)
+    while size and (chunk := content.read(min(size, stream.CHUNK))):
+        size -= len(chunk)
 
 
 def read_edge(path: Path, end: int, *, limit: int) -> bytes:
@@ -174,7 +174,7 @@ def _sha256(data: bytes) -> str:
 
 def _sha256_of(content: BinaryIO, size: int) -> str:
     digest = hashlib.sha256()
-    while size and (block := content.read(min(size, stream.CHUNK))):
-        digest.update(block)
-        size -= len(block)
+    while size and (chunk := content.read(min(size, stream.CHUNK))):
+        digest.update(chunk)
+        size -= len(chunk)
     return digest.hexdigest()

@@ -143,13 +143,13 @@ class _Lines:
     def skip_line(self, stream: BinaryIO, begun: bytes, hashes: Hashes) -> tuple[Batch, bytes]:
         """Reads to the end of a line that is too long to keep; gives what follows it as well."""
         before = hashes.settled.copy()
-        size, block = 0, begun
-        while block and b"\n" not in block:
-            hashes.settled.update(block)
-            size += len(block)
-            block = stream.read(CHUNK)
-        end = block.find(b"\n") + 1
-        hashes.settled.update(block[:end])
+        size, chunk = 0, begun
+        while chunk and b"\n" not in chunk:
+            hashes.settled.update(chunk)
+            size += len(chunk)
+            chunk = stream.read(CHUNK)
+        end = chunk.find(b"\n") + 1
+        hashes.settled.update(chunk[:end])
         if not end:  # the file ends inside the line
             hashes.tail, hashes.settled = hashes.settled, before
         line = pl.DataFrame(
@@ -158,7 +158,7 @@ class _Lines:
             orient="row",
         )
         self.at = Position(self.at.offset + size + end, self.at.line_no + 1)
-        return Batch(line.clear(), _refused(line), size + end, 0, 0, self.at, not end), block[end:]
+        return Batch(line.clear(), _refused(line), size + end, 0, 0, self.at, not end), chunk[end:]
 
 
 def offset_of_line(data: bytes, n: int) -> int:
@@ -211,9 +211,9 @@ def line_batches(
     """
     state = _Lines(reader, assemble, start)
     carry = b""
-    while block := stream.read(CHUNK):
-        rest = b"" if block.endswith(b"\n") else stream.readline(MAX_LINE + 1)
-        data = b"".join((carry, block, rest))
+    while chunk := stream.read(CHUNK):
+        rest = b"" if chunk.endswith(b"\n") else stream.readline(MAX_LINE + 1)
+        data = b"".join((carry, chunk, rest))
         cut = len(data) if data.endswith(b"\n") else data.rfind(b"\n") + 1
         whole, carry = data[:cut], data[cut:]  # no copies where the data ends with its line
         too_long = len(carry) > MAX_LINE
