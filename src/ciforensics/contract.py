@@ -11,11 +11,8 @@ records; what it cannot yet close, because the rest may still be being written, 
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, BinaryIO
 
 import polars as pl
@@ -140,16 +137,3 @@ class Source:
     fills: Mapping[str, Mapping[str, str]]
     recognise: Callable[[Head, ReadOptions], Reader | None]
     doc: str
-
-
-@cache
-def all_sources() -> tuple[Source, ...]:
-    """Every source, found by looking into `ciforensics.sources`.
-
-    Example:
-        >>> [source.name for source in all_sources()][:2]
-        ['docker_events', 'docker_wrapper']
-    """
-    package = importlib.import_module("ciforensics.sources")
-    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-    return tuple(importlib.import_module(f"ciforensics.sources.{name}").SOURCE for name in names)

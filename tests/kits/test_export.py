@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 import ciforensics as ci
-from ciforensics.contract import all_sources
 from ciforensics.errors import CiforensicsError
 from ciforensics.kits import export as kits
 from ciforensics.kits.kinds import (
@@ -33,6 +32,7 @@ from ciforensics.kits.kinds import (
 )
 from ciforensics.kits.kit import File, Kit, Only, Settings, key, kind_of
 from ciforensics.kits.squid import Allowed
+from ciforensics.sources import all_sources
 from program import run
 
 ALL = kits.all_kits()

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 import ciforensics as ci
 from ciforensics.case import load, stream, unpack
 from ciforensics.case.recognition import look, recognise
-from ciforensics.contract import ReadOptions, Source, all_sources
+from ciforensics.contract import ReadOptions, Source
 from ciforensics.formats import envelopes
+from ciforensics.sources import all_sources
 from ciforensics.tables import TABLES
 
 if TYPE_CHECKING:

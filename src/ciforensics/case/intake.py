@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ciforensics import contract, redact
+from ciforensics import redact
 from ciforensics.case import load, store, unpack
 from ciforensics.case.files import FileReport, Files, How
 from ciforensics.errors import CiforensicsError, suggest
+from ciforensics.sources import all_sources
 from ciforensics.tables import EVIDENCE
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _nothing(paths: Iterable[object], reports: Sequence[FileReport]) -> Ciforens
 
 
 def _check(how: How) -> None:
-    names = [each.name for each in contract.all_sources()]
+    names = [each.name for each in all_sources()]
     if how.source is not None and how.source not in names:
         raise CiforensicsError(
             f"There is no source {how.source!r}.", hint=f"choose one of {', '.join(names)}."

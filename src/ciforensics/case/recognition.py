@@ -9,6 +9,7 @@ from ciforensics import contract
 from ciforensics.case import identify, stream
 from ciforensics.errors import Unreadable
 from ciforensics.formats import envelopes
+from ciforensics.sources import all_sources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +42,7 @@ def recognise(head: bytes, options: Mapping[str, Any]) -> Recognised | None:
         forced=bool(options.get("source")),
     )
     unreadable: Unreadable | None = None
-    for log in contract.all_sources():
+    for log in all_sources():
         if options.get("source") not in {None, log.name}:
             continue
         try:

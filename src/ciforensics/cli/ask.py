@@ -13,9 +13,10 @@ import duckdb
 import typer
 
 import ciforensics as ci
-from ciforensics import contract, tables, views, wording
+from ciforensics import tables, views, wording
 from ciforensics.cli.console import show, show_table, spreadsheet_safe
 from ciforensics.errors import CiforensicsError, suggest
+from ciforensics.sources import all_sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,7 +115,7 @@ def questions(
 @app.command()
 def sources() -> None:
     """What can be read, and what it becomes: the data dictionary."""
-    for log in contract.all_sources():
+    for log in all_sources():
         show(log.name, style="bold")
         show(log.doc.strip(), keep="\n")
         for name, columns in log.fills.items():
