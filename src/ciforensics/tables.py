@@ -41,6 +41,7 @@ JOB = Column(
     "cicd.pipeline.task.name",
 )
 RUN_ID = Column("run_id", Kind.RUN, "the workflow run's number", "cicd.pipeline.run.id")
+RUN = (CI_REPO, WORKFLOW, JOB, RUN_ID)
 RUN_ATTEMPT = Column("run_attempt", Kind.NUMBER, "attempt of the run, from 1: a re-run keeps its run_id")
 RUNNER = Column("runner", Kind.RUNNER, "runner name; on ARC the pod's name", "cicd.worker.name")
 ORCHESTRATION = Column("orchestration_id", Kind.ORCHESTRATION, "ACTIONS_ORCHESTRATION_ID: one job of one run")
@@ -126,10 +127,7 @@ TUNNELS = Table(
         NAMESPACE,
         POD,
         NODE,
-        CI_REPO,
-        WORKFLOW,
-        JOB,
-        RUN_ID,
+        *RUN,
         Column("metadata", Kind.DOCUMENT, "what the proxy's helper said of the client, whole"),
     ),
     time="ts",
@@ -142,10 +140,7 @@ INVOCATIONS = Table(
         *PLACE,
         TS,
         TS_RESOLUTION,
-        CI_REPO,
-        WORKFLOW,
-        JOB,
-        RUN_ID,
+        *RUN,
         RUN_ATTEMPT,
         ORCHESTRATION,
         RUNNER,
@@ -173,10 +168,7 @@ DOCKER_EVENTS = Table(
         Column("name", Kind.TEXT, "container, network or volume name", "container.name"),
         *IMAGE,
         Column("exit_code", Kind.NUMBER, "exit code of the container or exec", "process.exit.code"),
-        CI_REPO,
-        WORKFLOW,
-        JOB,
-        RUN_ID,
+        *RUN,
         POD,
         Column("attributes", Kind.DOCUMENT, "the event's attributes, whole, secrets out"),
     ),
@@ -192,10 +184,7 @@ JOBS = Table(
         Column(
             "completed_at", Kind.TIME, "when the job ended, UTC, cut to whole seconds; NULL: it still ran"
         ),
-        CI_REPO,
-        WORKFLOW,
-        JOB,
-        RUN_ID,
+        *RUN,
         RUN_ATTEMPT,
         RUNNER,
         Column("conclusion", Kind.TERM, "success, failure, cancelled, …", "cicd.pipeline.task.run.result"),
@@ -216,10 +205,7 @@ PODS = Table(
         POD,
         NODE,
         RUNNER,
-        CI_REPO,
-        WORKFLOW,
-        JOB,
-        RUN_ID,
+        *RUN,
     ),
     time="from_ts",
     end="to_ts",

@@ -52,7 +52,6 @@ def made_up(folder: Path, **files: str) -> Kit:
     for name, text in files.items():
         (folder / name.replace("_", ".")).write_text(text, encoding="utf-8")
     return Kit(
-        name="made-up",
         summary="nothing",
         folder=folder,
         settings=MadeUp,

@@ -112,17 +112,20 @@ class Kit:
     """Files that are deployed to capture one kind of evidence.
 
     Attributes:
-        name: what `ciforensics capture export` takes.
         summary: one line: what it records, where.
-        folder: where its files are.
+        folder: where its files are; its name is the kit's.
         settings: its keys.
         files: path in the folder, and in the export, to how it is written. There is a `README.md`.
         source: the source that reads what the kit writes; None: it records nothing.
     """
 
-    name: str
     summary: str
     folder: Path
     settings: type[Settings]
     files: Mapping[str, File]
     source: str | None
+
+    @property
+    def name(self) -> str:
+        """What `ciforensics capture export` takes."""
+        return self.folder.name.replace("_", "-")

@@ -33,7 +33,6 @@ class DockerEvents(Settings):
 
 
 KIT = Kit(
-    name="docker-events",
     summary="what the docker daemon did during a job, as JSON lines and DogStatsD counters",
     folder=Path(__file__).parent,
     settings=DockerEvents,

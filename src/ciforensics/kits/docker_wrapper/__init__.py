@@ -71,7 +71,6 @@ class DockerWrapper(Settings):
 
 
 KIT = Kit(
-    name="docker-wrapper",
     summary="each call of docker on a runner: repo, workflow, job, run, command, arguments, image",
     folder=Path(__file__).parent,
     settings=DockerWrapper,

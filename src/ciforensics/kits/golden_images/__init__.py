@@ -79,7 +79,6 @@ def _golden(catalogue: Catalogue, nth: int) -> _Golden:
 
 
 KIT = Kit(
-    name="golden-images",
     summary="base images whose git sends credentials first, behind the daemon's registry mirror",
     folder=_FOLDER,
     settings=GoldenImages,

@@ -56,7 +56,6 @@ class Mitmproxy(Settings):
 
 
 KIT = Kit(
-    name="mitmproxy",
     summary="lab only: each HTTPS request of the runners with its status, by a proxy that opens their TLS",
     folder=Path(__file__).parent,
     settings=Mitmproxy,

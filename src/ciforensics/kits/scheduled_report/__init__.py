@@ -124,7 +124,6 @@ class ScheduledReport(Settings):
 
 
 KIT = Kit(
-    name="scheduled-report",
     summary="the report, every night: by systemd, cron, Kubernetes or GitHub Actions; and a container image",
     folder=Path(__file__).parent,
     settings=ScheduledReport,

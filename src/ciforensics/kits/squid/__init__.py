@@ -98,7 +98,6 @@ class Squid(Settings):
 
 
 KIT = Kit(
-    name="squid",
     summary="a proxy on each Kubernetes node that logs which runner pod connected where, and its workflow",
     folder=Path(__file__).parent,
     settings=Squid,
