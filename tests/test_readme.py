@@ -118,5 +118,10 @@ def test_its_commands_run_on_the_samples(folder: Path, monkeypatch: pytest.Monke
 
 
 def test_its_python_runs_on_the_samples(folder: Path) -> None:
-    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
-        subprocess.run([sys.executable, "-c", block], cwd=folder, check=True)
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        done = subprocess.run(
+            [sys.executable, "-c", block], cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")

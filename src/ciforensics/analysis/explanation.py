@@ -215,7 +215,9 @@ def _pinned(asked: pl.DataFrame, request: pl.DataFrame) -> Explanation:
 
 def _activity(side: Side) -> str:
     """How many 401s it sends."""
-    builds, background = (side.senders.filter(pl.col("lag_s").is_null() == none) for none in (False, True))
+    builds, background = (
+        side.senders.filter(pl.col("after_start_s").is_null() == none) for none in (False, True)
+    )
     said = []
     if not background.is_empty():
         said.append(f"{_count(background[Clue.ACTIVITY].item() * _HOUR)} 401s an hour of no known build")
@@ -227,11 +229,13 @@ def _activity(side: Side) -> str:
 
 def _delay(side: Side) -> str:
     """How long after the start of its likeliest build the 401 came."""
-    run_id, lag_s, soon_s, late_s = side.senders.select("run_id", "lag_s", "soon_s", "late_s").row(0)
-    if lag_s is None:
+    run_id, after_start_s, soon_s, late_s = side.senders.select(
+        "run_id", "after_start_s", "soon_s", "late_s"
+    ).row(0)
+    if after_start_s is None:
         return "any time"
     run = "a build" if run_id is None else f"run {_shown(run_id)}"
-    return f"{lag_s} s into {run}, typical {soon_s} to {late_s} s"
+    return f"{after_start_s} s into {run}, typical {soon_s} to {late_s} s"
 
 
 def _weighed(first: Side, second: Side, *, outcome: str, askers: str) -> pl.DataFrame:
@@ -274,7 +278,7 @@ def _recalibrated(clues: pl.DataFrame, first: Side, second: Side, *, temperature
 
 def _unopposed(senders: pl.DataFrame, *, timed: bool) -> pl.DataFrame:
     """The clue that leaves nobody but the favourite."""
-    builds = senders.drop_nulls("lag_s")
+    builds = senders.drop_nulls("after_start_s")
     if not timed:
         return _clues((Clue.ACTIVITY, None, "when it came is not known, so no build is a candidate"))
     if builds.is_empty():

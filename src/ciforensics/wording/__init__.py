@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -84,11 +85,11 @@ class Sentence:
         return {}, mark_output(self.kind, self.findings)
 
 
-class Result:
+class Result(ABC):
     """What shows itself as a few sentences: what it is, how much of it, how sure."""
 
-    def _said(self) -> Iterable[Sentence]:
-        raise NotImplementedError
+    @abstractmethod
+    def _said(self) -> Iterable[Sentence]: ...
 
     def __repr__(self) -> str:
         return "\n".join(map(repr, self._said()))

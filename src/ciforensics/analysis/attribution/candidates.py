@@ -51,7 +51,8 @@ class Candidates(Result):
             first member), and its `name`.
         hours: the start of each recorded hour, in hours since 1970.
         problem: the same in numbers.
-        by_second: `second`, `build_id` and `lag_s` of each build that could have sent what came in a second.
+        by_second: `second`, `build_id` and `after_start_s` of each build that could have sent what came in
+            that second.
     """
 
     requests: pl.DataFrame
@@ -86,30 +87,14 @@ def gather(
         observer: whose requests are counted.
         fetches: git fetches that got no 401 take part too; their outcome is `answered`.
     """
-    asked = pl.DataFrame(
-        con.sql(
-            "FROM keyed_unauthorized(p_observer := $1, p_fetches := $2) ORDER BY file_id, line_no, ts",
-            params=[observer, fetches],
-        )
-    )
-    told = find_sightings(con, asked["source"][0], fetches=fetches) if len(asked) else None
-    requests = (
-        _named(asked, told)
-        .with_columns(
-            shard=pl.struct("url", "user_agent").rank("dense").cast(pl.Int32) - 1,
-            outcome_no=pl.col("outcome").rank("dense").cast(pl.Int8) - 1,
-            second=pl.col("ts").dt.epoch("s"),
-        )
-        .sort("shard", "second", maintain_order=True)
-        .with_row_index("request")
-    )
+    requests, told = _read_requests(con, observer, fetches=fetches)
     builds, runs, tasks = _numbered(
         pl.DataFrame(con.sql("FROM builds ORDER BY build_id")), pl.DataFrame(con.sql("FROM always_together"))
     )
     # Not by con.sql(): with parameters it takes every value through Python, 3 s for 2 M rows.
     by_second = con.execute(
-        "SELECT second, build_id::INTEGER AS build_id, after_start_s::INTEGER AS lag_s FROM build_candidates("
-        "p_build_window_s := $1, p_offset_s := $2, p_observer := $3, p_fetches := $4) "
+        "SELECT second, build_id::INTEGER AS build_id, after_start_s::INTEGER AS after_start_s "
+        "FROM build_candidates(p_build_window_s := $1, p_offset_s := $2, p_observer := $3, p_fetches := $4) "
         "ORDER BY second, build_id",
         [build_window_s, offset_s, observer, fetches],
     ).fetchnumpy()
@@ -149,6 +134,30 @@ def gather(
         problem=problem,
         by_second=by_second,
     )
+
+
+def _read_requests(
+    con: duckdb.DuckDBPyConnection, observer: str | None, *, fetches: bool
+) -> tuple[pl.DataFrame, Sightings | None]:
+    """The requests, numbered by shard and time, and what a proxy says of them."""
+    asked = pl.DataFrame(
+        con.sql(
+            "FROM keyed_unauthorized(p_observer := $1, p_fetches := $2) ORDER BY file_id, line_no, ts",
+            params=[observer, fetches],
+        )
+    )
+    told = find_sightings(con, asked["source"][0], fetches=fetches) if len(asked) else None
+    requests = (
+        _named(asked, told)
+        .with_columns(
+            shard=pl.struct("url", "user_agent").rank("dense").cast(pl.Int32) - 1,
+            outcome_no=pl.col("outcome").rank("dense").cast(pl.Int8) - 1,
+            second=pl.col("ts").dt.epoch("s"),
+        )
+        .sort("shard", "second", maintain_order=True)
+        .with_row_index("request")
+    )
+    return requests, told
 
 
 def hide_keys(candidates: Candidates, which: NDArray[np.bool_]) -> Candidates:
@@ -244,7 +253,7 @@ def _edges(requests: pl.DataFrame, builds: pl.DataFrame, by_second: Mapping[str,
     begins = np.cumsum(count) - count
     place = np.arange(len(request)) - np.repeat(begins - first, count)
     build = by_second["build_id"][place]
-    lag = by_second["lag_s"][place]
+    lag = by_second["after_start_s"][place]
     named = pl.coalesce("run_id", pl.concat_str("ci_repo", pl.col("workflow").fill_null(""), separator="\0"))
     of_builds = builds.select(key=named)
     of_requests = requests.select(key=pl.when(pl.col("basis").is_not_null()).then(named))

@@ -46,7 +46,7 @@ def find_senders(candidates: Candidates, fit: Fit, asked: dict[str, Any]) -> pl.
     reached = (habits.delays[task] * widths).cumsum(axis=1)
     builds = candidates.runs.select(RUN)[candidates.builds["run"].to_numpy()[edges.build]].with_columns(
         candidates.tasks["name"][task],
-        lag_s=pl.Series(edges.lag),
+        after_start_s=pl.Series(edges.lag),
         sent=pl.Series(habits.sends[Clue.ACTIVITY][task]),
         soon_s=pl.Series(bounds[(reached < _TYPICAL).sum(axis=1)]),
         late_s=pl.Series(bounds[1:][(reached < 1 - _TYPICAL).sum(axis=1)]),
